@@ -1,0 +1,190 @@
+//! Committing what schedulers planned: the one place where it is decided whether something fits.
+
+use std::sync::Arc;
+
+use orch_model::allocation::{ClientStatus, DesiredStatus, Transition};
+use orch_model::plan::{Misfit, Placement, Plan, PlanResult, Refusal};
+use orch_model::{Allocation, Job, StateIndex};
+use serde::{Deserialize, Serialize};
+
+use super::Reply;
+use crate::fits::{Asked, fits};
+use crate::tx::Tx;
+
+/// Commit what schedulers planned, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApplyPlans {
+    /// The plans.
+    pub plans: Vec<Plan>,
+}
+
+impl ApplyPlans {
+    pub(crate) fn apply(&self, tx: &mut Tx<'_>) -> Reply {
+        Reply::Plans(self.plans.iter().map(|plan| commit(tx, plan)).collect())
+    }
+}
+
+fn commit(tx: &mut Tx<'_>, plan: &Plan) -> PlanResult {
+    let key = &plan.job.job;
+    let row = tx.state.job_row(key).cloned();
+    if let Some((id, result)) = row.as_ref().and_then(|row| row.last_plan.as_ref())
+        && *id == plan.id
+    {
+        return (**result).clone();
+    }
+    let seen = row.as_ref().map_or(StateIndex::default(), |row| row.placed_index);
+    if seen != plan.placed_index {
+        return PlanResult::Stale { placed_index: seen };
+    }
+    let job = row.as_ref().map(|row| &row.job).filter(|job| is_version(job, plan));
+    if job.is_none() && !plan.placements.is_empty() {
+        return PlanResult::Stale { placed_index: seen };
+    }
+    let version = tx.state.job_version(&plan.job).cloned().or_else(|| job.cloned());
+    let refused = match &version {
+        Some(job) if plan.all_at_once => whole(tx, plan, job),
+        Some(job) => parts(tx, plan, job),
+        None => {
+            stop(tx, plan);
+            Vec::new()
+        }
+    };
+    if refused.is_empty() {
+        for eval in &plan.when_whole {
+            tx.put_eval(eval.clone());
+        }
+    }
+    if !plan.is_empty() {
+        tx.move_placed_index(key);
+    }
+    let placed_index = tx.state.job_row(key).map_or(StateIndex::default(), |row| row.placed_index);
+    let result = PlanResult::Committed { refused, placed_index };
+    remember(tx, plan, &result);
+    result
+}
+
+fn is_version(job: &Job, plan: &Plan) -> bool {
+    job.create_index == plan.job.created && job.version == plan.job.version
+}
+
+fn remember(tx: &mut Tx<'_>, plan: &Plan, result: &PlanResult) {
+    if let Some(row) = tx.state.jobs.get_mut(&plan.job.job) {
+        Arc::make_mut(row).last_plan = Some((plan.id, Arc::new(result.clone())));
+    }
+}
+
+/// Commits what fits and names what does not.
+fn parts(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) -> Vec<Refusal> {
+    stop(tx, plan);
+    update_in_place(tx, plan, job);
+    let mut refused = Vec::new();
+    for (position, placement) in (0_u32..).zip(&plan.placements) {
+        if let Err(reason) = place(tx, plan, job, placement) {
+            refused.push(Refusal { placement: position, reason });
+        }
+    }
+    refused
+}
+
+/// Commits everything, or nothing if one placement does not fit.
+fn whole(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) -> Vec<Refusal> {
+    let mut trial = tx.state.clone();
+    let mut trial_tx = Tx { state: &mut trial, index: tx.index, now: tx.now, changes: tx.changes.clone() };
+    let refused = parts(&mut trial_tx, plan, job);
+    if refused.is_empty() {
+        tx.changes = trial_tx.changes;
+        *tx.state = trial;
+    }
+    refused
+}
+
+fn stop(tx: &mut Tx<'_>, plan: &Plan) {
+    for stop in &plan.stops {
+        let Some(old) = tx.state.alloc(&stop.alloc_id).cloned() else { continue };
+        let mut alloc = (*old).clone();
+        if !alloc.desired.is_stop() {
+            alloc.desired = DesiredStatus::Stop;
+            alloc.stop_reason = Some(stop.reason);
+        }
+        if let Some(status) = stop.client_status
+            && alloc.client_status != status
+            && alloc.client_status.can_become(status)
+            && !alloc.is_client_terminal()
+        {
+            alloc.client_status = status;
+        }
+        if alloc.desired != old.desired || alloc.client_status != old.client_status {
+            tx.put_alloc(alloc, true);
+        }
+    }
+}
+
+fn update_in_place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) {
+    for update in &plan.in_place {
+        let Some(old) = tx.state.alloc(&update.alloc_id).cloned() else { continue };
+        if old.is_terminal() {
+            continue;
+        }
+        let mut alloc = (*old).clone();
+        alloc.job = Arc::clone(job);
+        alloc.group = update.group;
+        alloc.eval_id = plan.eval_id;
+        tx.put_alloc(alloc, true);
+    }
+}
+
+fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) -> Result<(), Misfit> {
+    if tx.state.alloc(&placement.alloc_id).is_some() {
+        return Err(Misfit::IdTaken);
+    }
+    let previous = placement.previous.and_then(|id| tx.state.alloc(&id).cloned());
+    let handing_over = previous.as_ref().filter(|old| {
+        old.node_id == placement.node_id && old.desired.is_stop() && old.holds_resources()
+    });
+    let asked = Asked {
+        usage: placement.usage,
+        ports: &placement.ports,
+        handed_over: handing_over.map(|old| old.usage).unwrap_or_default(),
+        handed_over_ports: handing_over.map_or(&[], |old| &old.ports),
+    };
+    let row = tx.state.usage().row(&placement.node_id).ok_or(Misfit::NodeGone)?;
+    fits(row, &asked)?;
+    let hands_over = handing_over.is_some();
+    if let Some(previous) = &previous {
+        let mut old = (**previous).clone();
+        old.next = Some(placement.alloc_id);
+        old.handed_over = hands_over;
+        tx.put_alloc(old, false);
+    }
+    tx.put_alloc(new_alloc(plan, job, placement), true);
+    Ok(())
+}
+
+fn new_alloc(plan: &Plan, job: &Arc<Job>, placement: &Placement) -> Allocation {
+    Allocation {
+        id: placement.alloc_id,
+        job: Arc::clone(job),
+        group: placement.group,
+        index: placement.index,
+        node_id: placement.node_id,
+        eval_id: plan.eval_id,
+        usage: placement.usage,
+        ports: placement.ports.clone(),
+        desired: DesiredStatus::Run,
+        stop_reason: None,
+        handed_over: false,
+        transition: Transition::default(),
+        client_status: ClientStatus::Pending,
+        tasks: Arc::default(),
+        previous: placement.previous,
+        next: None,
+        deployment_id: None,
+        followup_eval: None,
+        scores: Arc::clone(&placement.scores),
+        create_index: StateIndex::default(),
+        modify_index: StateIndex::default(),
+        alloc_modify_index: StateIndex::default(),
+        create_time: orch_model::Timestamp::NONE,
+        modify_time: orch_model::Timestamp::NONE,
+    }
+}

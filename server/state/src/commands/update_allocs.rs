@@ -1,0 +1,70 @@
+//! Taking over what clients say about their allocations.
+
+use std::collections::BTreeMap;
+
+use orch_model::allocation::{AllocUpdate, ClientStatus};
+use orch_model::evaluation::Trigger;
+use orch_model::job::JobType;
+use orch_model::{Allocation, JobKey, NodeId};
+use serde::{Deserialize, Serialize};
+
+use super::Reply;
+use crate::tx::Tx;
+
+/// Take over what clients say about their allocations.
+///
+/// A client's final word wins over what the servers supposed; what was written off never counts as running again. An
+/// allocation that ended has its job looked at in the same entry, so no failure is forgotten between two entries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpdateAllocs {
+    /// What they say, each for the node that says it.
+    pub updates: Vec<(NodeId, AllocUpdate)>,
+    /// Where ids of evaluations come from.
+    pub seed: u64,
+}
+
+impl UpdateAllocs {
+    pub(crate) fn apply(&self, tx: &mut Tx<'_>) -> Reply {
+        let mut jobs: BTreeMap<JobKey, Trigger> = BTreeMap::new();
+        for (node, update) in &self.updates {
+            if let Some((key, trigger)) = take_over(tx, node, update) {
+                jobs.insert(key, trigger);
+            }
+        }
+        let eval_ids = tx.add_evals(jobs, None, self.seed);
+        Reply::Evals { eval_ids }
+    }
+}
+
+/// Takes over one update; answers why the job must be looked at, if it must.
+fn take_over(tx: &mut Tx<'_>, node: &NodeId, update: &AllocUpdate) -> Option<(JobKey, Trigger)> {
+    let old = tx.state.alloc(&update.id).filter(|alloc| alloc.node_id == *node).cloned()?;
+    let mut alloc = (*old).clone();
+    alloc.tasks = update.tasks.clone();
+    if old.client_status.can_become(update.client_status) {
+        alloc.client_status = update.client_status;
+    }
+    if alloc.client_status == old.client_status && alloc.tasks == old.tasks {
+        return None;
+    }
+    let trigger = follow_up(&old, &alloc);
+    let key = alloc.job_key();
+    tx.put_alloc(alloc, false);
+    trigger.map(|trigger| (key, trigger))
+}
+
+/// Why the job must be looked at now that an allocation went from `old` to `new`.
+fn follow_up(old: &Allocation, new: &Allocation) -> Option<Trigger> {
+    if old.client_status == ClientStatus::Unknown && !new.client_status.is_terminal() {
+        return Some(Trigger::Reconnect);
+    }
+    if !new.client_status.is_terminal() || old.client_status.is_terminal() || new.desired.is_stop() {
+        return None;
+    }
+    match (new.client_status, new.job.kind()) {
+        (ClientStatus::Complete, Some(JobType::Batch | JobType::Sysbatch)) => None,
+        (ClientStatus::Complete, Some(JobType::Service | JobType::System) | None) => Some(Trigger::AllocStop),
+        (ClientStatus::Failed | ClientStatus::Lost, _) => Some(Trigger::AllocFailure),
+        (ClientStatus::Pending | ClientStatus::Running | ClientStatus::Unknown, _) => None,
+    }
+}

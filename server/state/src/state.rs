@@ -1,0 +1,200 @@
+//! The tables of the replicated state and how they are read.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use orch_model::ids::ClusterId;
+use orch_model::operator::SchedulerConfig;
+use orch_model::{
+    AllocId, Allocation, EvalId, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, NodeId, StateIndex, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::row::{JobRow, Submission};
+use crate::scope::Table;
+use crate::usage::UsageView;
+
+/// The replicated state at one point of its history.
+///
+/// Cloning it is O(1): tables are persistent and share structure, rows are shared. Whoever holds a clone sees it
+/// unchanged while the one writer, the applier, goes on.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub(crate) meta: Arc<Meta>,
+    pub(crate) jobs: OrdMap<JobKey, Arc<JobRow>>,
+    pub(crate) versions: OrdMap<JobVersionKey, Arc<Job>>,
+    pub(crate) submissions: OrdMap<JobVersionKey, Arc<Submission>>,
+    pub(crate) evals: OrdMap<EvalId, Arc<Evaluation>>,
+    pub(crate) evals_by_job: OrdMap<JobKey, OrdSet<EvalId>>,
+    pub(crate) allocs: OrdMap<AllocId, Arc<Allocation>>,
+    pub(crate) allocs_by_job: OrdMap<JobKey, OrdMap<AllocId, Arc<Allocation>>>,
+    pub(crate) allocs_by_node: OrdMap<NodeId, NodeAllocs>,
+    pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
+    pub(crate) usage: UsageView,
+    pub(crate) table_indexes: OrdMap<Table, StateIndex>,
+    pub(crate) namespace_indexes: OrdMap<(Table, Namespace), StateIndex>,
+}
+
+/// The allocations of a node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NodeAllocs {
+    pub(crate) ids: OrdSet<AllocId>,
+    /// When one of them last changed.
+    pub(crate) index: StateIndex,
+}
+
+/// What there is once per cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Meta {
+    /// The cluster's id; `None` until its first entry.
+    pub cluster_id: Option<ClusterId>,
+    /// What is added to a log index to give a state index.
+    pub index_base: u64,
+    /// The version that every member runs at least.
+    pub version: u16,
+    /// The time of the newest entry.
+    pub now: Timestamp,
+    /// The index of the newest entry.
+    pub last_index: StateIndex,
+    /// How the scheduler behaves.
+    pub scheduler: SchedulerConfig,
+}
+
+impl State {
+    /// What there is once per cluster.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The time of the newest entry.
+    pub fn now(&self) -> Timestamp {
+        self.meta.now
+    }
+
+    /// The index of the newest entry.
+    pub fn last_index(&self) -> StateIndex {
+        self.meta.last_index
+    }
+
+    /// What is used of each node, in columns.
+    pub fn usage(&self) -> &UsageView {
+        &self.usage
+    }
+
+    /// A job and what is counted about it.
+    pub fn job_row(&self, key: &JobKey) -> Option<&Arc<JobRow>> {
+        self.jobs.get(key)
+    }
+
+    /// The current version of a job.
+    pub fn job(&self, key: &JobKey) -> Option<&Arc<Job>> {
+        self.jobs.get(key).map(|row| &row.job)
+    }
+
+    /// Every job, in the order of their keys.
+    pub fn jobs(&self) -> impl Iterator<Item = &Arc<JobRow>> {
+        self.jobs.values()
+    }
+
+    /// One version of a job.
+    pub fn job_version(&self, key: &JobVersionKey) -> Option<&Arc<Job>> {
+        self.versions.get(key)
+    }
+
+    /// The versions of a job's current incarnation that are kept, oldest first.
+    pub fn job_versions(&self, key: &JobKey) -> impl Iterator<Item = &Arc<Job>> {
+        let created = self.jobs.get(key).map_or(StateIndex(u64::MAX), |row| row.job.create_index);
+        let first = JobVersionKey { job: key.clone(), created, version: 0 };
+        let last = JobVersionKey { job: key.clone(), created, version: u64::MAX };
+        self.versions.range(first..=last).map(|(_, job)| job)
+    }
+
+    /// The text that a version of a job was made from.
+    pub fn submission(&self, key: &JobVersionKey) -> Option<&Arc<Submission>> {
+        self.submissions.get(key)
+    }
+
+    /// One evaluation.
+    pub fn eval(&self, id: &EvalId) -> Option<&Arc<Evaluation>> {
+        self.evals.get(id)
+    }
+
+    /// Every evaluation, in the order of their ids.
+    pub fn evals(&self) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.evals.values()
+    }
+
+    /// The evaluations of a job, in the order of their ids.
+    pub fn evals_of_job(&self, key: &JobKey) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.evals_by_job.get(key).into_iter().flatten().filter_map(|id| self.evals.get(id))
+    }
+
+    /// One allocation.
+    pub fn alloc(&self, id: &AllocId) -> Option<&Arc<Allocation>> {
+        self.allocs.get(id)
+    }
+
+    /// Every allocation, in the order of their ids.
+    pub fn allocs(&self) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs.values()
+    }
+
+    /// The allocations whose id lies between `first` and `last`, both included.
+    pub fn allocs_between(&self, first: AllocId, last: AllocId) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs.range(first..=last).map(|(_, alloc)| alloc)
+    }
+
+    /// The evaluations whose id lies between `first` and `last`, both included.
+    pub fn evals_between(&self, first: EvalId, last: EvalId) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.evals.range(first..=last).map(|(_, eval)| eval)
+    }
+
+    /// The nodes whose id lies between `first` and `last`, both included.
+    pub fn nodes_between(&self, first: NodeId, last: NodeId) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.range(first..=last).map(|(_, node)| node)
+    }
+
+    /// How many allocations there are.
+    pub fn alloc_count(&self) -> usize {
+        self.allocs.len()
+    }
+
+    /// The allocations of a job, of all its incarnations, in the order of their ids.
+    pub fn allocs_of_job(&self, key: &JobKey) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs_by_job.get(key).into_iter().flat_map(OrdMap::values)
+    }
+
+    /// The allocations of a node, in the order of their ids.
+    pub fn allocs_of_node(&self, node: &NodeId) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs_by_node.get(node).into_iter().flat_map(|allocs| &allocs.ids).filter_map(|id| self.allocs.get(id))
+    }
+
+    /// One node.
+    pub fn node(&self, id: &NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(id)
+    }
+
+    /// Every node, in the order of their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// When a table was last written or something of it deleted.
+    pub fn table_index(&self, table: Table) -> StateIndex {
+        self.table_indexes.get(&table).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn namespace_index(&self, table: Table, namespace: &Namespace) -> StateIndex {
+        self.namespace_indexes.get(&(table, namespace.clone())).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn node_allocs_index(&self, node: &NodeId) -> StateIndex {
+        self.allocs_by_node.get(node).map_or(StateIndex::default(), |allocs| allocs.index)
+    }
+}

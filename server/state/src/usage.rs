@@ -1,0 +1,247 @@
+//! What is used of each node: columns in shared chunks, copied on write per chunk.
+//!
+//! Derived from nodes and allocations, never written to a snapshot. Scheduler and applier both ask it, so what one
+//! thinks fits is what the other commits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use orch_model::units::Usage;
+use orch_model::{Allocation, Node, NodeId};
+use smallvec::SmallVec;
+
+/// How many rows a chunk holds: large enough to scan well, small enough to copy when one row changes.
+pub const CHUNK_ROWS: usize = 256;
+
+/// Where a node's row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub u32);
+
+/// What is used of each node.
+#[derive(Debug, Clone, Default)]
+pub struct UsageView {
+    chunks: Arc<Vec<Arc<Vec<NodeRow>>>>,
+    places: OrdMap<NodeId, RowId>,
+    /// Rows whose node is gone, to be taken again.
+    vacant: OrdMap<RowId, ()>,
+}
+
+/// One node as placement sees it.
+#[derive(Debug, Clone)]
+pub struct NodeRow {
+    /// The node; `None` while the row is vacant.
+    pub node: Option<Arc<Node>>,
+    /// Whether new work may be placed here.
+    pub ready: bool,
+    /// What the node can give.
+    pub capacity: Usage,
+    /// What its allocations hold.
+    pub used: Usage,
+    /// How many allocations hold something.
+    pub allocs: u32,
+    /// The most allocations it takes; 0 means no limit.
+    pub max_allocs: u32,
+    /// The ports they hold.
+    pub ports: Arc<PortsInUse>,
+}
+
+impl NodeRow {
+    const fn vacant(ports: Arc<PortsInUse>) -> Self {
+        const NOTHING: Usage = Usage {
+            cpu: orch_model::Mhz::ZERO,
+            memory: orch_model::MebiBytes::ZERO,
+            disk: orch_model::MebiBytes::ZERO,
+        };
+        Self { node: None, ready: false, capacity: NOTHING, used: NOTHING, allocs: 0, max_allocs: 0, ports }
+    }
+}
+
+/// The ports that allocations hold on a node: per address, sorted.
+///
+/// A port that several allocations hold (where collisions are ignored) stands as often as it is held.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PortsInUse {
+    addresses: SmallVec<[(IpAddr, SmallVec<[u16; 8]>); 1]>,
+}
+
+impl PortsInUse {
+    /// Whether `port` is held on `address`.
+    pub fn contains(&self, address: IpAddr, port: u16) -> bool {
+        self.on(address).binary_search(&port).is_ok()
+    }
+
+    /// The ports held on `address`, sorted.
+    pub fn on(&self, address: IpAddr) -> &[u16] {
+        self.addresses.iter().find(|(other, _)| *other == address).map_or(&[], |(_, ports)| ports.as_slice())
+    }
+
+    /// Notes that a port is held once more.
+    pub fn insert(&mut self, address: IpAddr, port: u16) {
+        let at = match self.addresses.iter().position(|(other, _)| *other == address) {
+            Some(at) => at,
+            None => {
+                self.addresses.push((address, SmallVec::new()));
+                self.addresses.sort_by_key(|(address, _)| *address);
+                self.addresses.iter().position(|(other, _)| *other == address).unwrap_or_default()
+            }
+        };
+        if let Some((_, ports)) = self.addresses.get_mut(at) {
+            let place = ports.partition_point(|held| *held < port);
+            ports.insert(place, port);
+        }
+    }
+
+    /// Notes that a port is held once less.
+    pub fn remove(&mut self, address: IpAddr, port: u16) {
+        if let Some((_, ports)) = self.addresses.iter_mut().find(|(other, _)| *other == address)
+            && let Ok(place) = ports.binary_search(&port)
+        {
+            ports.remove(place);
+        }
+        self.addresses.retain(|(_, ports)| !ports.is_empty());
+    }
+}
+
+impl UsageView {
+    /// The row of a node.
+    pub fn row(&self, node: &NodeId) -> Option<&NodeRow> {
+        self.at(*self.places.get(node)?)
+    }
+
+    /// Where the row of a node is.
+    pub fn place_of(&self, node: &NodeId) -> Option<RowId> {
+        self.places.get(node).copied()
+    }
+
+    /// The row at a place.
+    pub fn at(&self, place: RowId) -> Option<&NodeRow> {
+        let place = place.0 as usize;
+        self.chunks.get(place / CHUNK_ROWS)?.get(place % CHUNK_ROWS)
+    }
+
+    /// Every chunk of rows, vacant ones among them; the place of a row is `chunk * CHUNK_ROWS + its position`.
+    pub fn chunks(&self) -> &[Arc<Vec<NodeRow>>] {
+        &self.chunks
+    }
+
+    /// Every row that belongs to a node, with its place.
+    pub fn rows(&self) -> impl Iterator<Item = (RowId, &NodeRow)> {
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .zip(0_u32..)
+            .filter(|(row, _)| row.node.is_some())
+            .map(|(row, place)| (RowId(place), row))
+    }
+
+    /// The view of these nodes and allocations, made anew.
+    pub fn rebuild<'a>(
+        nodes: impl Iterator<Item = &'a Arc<Node>>,
+        allocs: impl Iterator<Item = &'a Arc<Allocation>>,
+    ) -> Self {
+        let mut view = Self::default();
+        for node in nodes {
+            view.put_node(node);
+        }
+        for alloc in allocs {
+            view.replace_alloc(None, Some(alloc));
+        }
+        view
+    }
+
+    /// Takes over what changed about a node.
+    pub(crate) fn put_node(&mut self, node: &Arc<Node>) {
+        let place = self.place_for(node.id);
+        if let Some(row) = self.row_mut(place) {
+            row.ready = node.is_ready();
+            row.capacity = node.capacity();
+            row.max_allocs = node.described.max_allocs;
+            row.node = Some(Arc::clone(node));
+        }
+    }
+
+    /// Forgets a node that holds no allocations any more.
+    pub(crate) fn remove_node(&mut self, node: &NodeId) {
+        if let Some(place) = self.places.remove(node) {
+            if let Some(row) = self.row_mut(place) {
+                *row = NodeRow::vacant(Arc::default());
+            }
+            self.vacant.insert(place, ());
+        }
+    }
+
+    /// Takes over that an allocation came, changed or went.
+    pub(crate) fn replace_alloc(&mut self, old: Option<&Allocation>, new: Option<&Allocation>) {
+        let old = old.filter(|alloc| alloc.holds_resources());
+        let new = new.filter(|alloc| alloc.holds_resources());
+        if let (Some(old), Some(new)) = (old, new)
+            && old.node_id == new.node_id
+            && old.usage == new.usage
+            && old.ports == new.ports
+        {
+            return;
+        }
+        if let Some(old) = old {
+            self.hold(old, false);
+        }
+        if let Some(new) = new {
+            self.hold(new, true);
+        }
+    }
+
+    fn hold(&mut self, alloc: &Allocation, take: bool) {
+        let place = self.places.get(&alloc.node_id).copied();
+        let Some(row) = place.and_then(|place| self.row_mut(place)) else { return };
+        if take {
+            row.used = row.used.saturating_add(alloc.usage);
+            row.allocs = row.allocs.saturating_add(1);
+        } else {
+            row.used = row.used.saturating_sub(alloc.usage);
+            row.allocs = row.allocs.saturating_sub(1);
+        }
+        if !alloc.ports.is_empty() {
+            let ports = Arc::make_mut(&mut row.ports);
+            for port in &alloc.ports {
+                if take {
+                    ports.insert(port.address, port.value);
+                } else {
+                    ports.remove(port.address, port.value);
+                }
+            }
+        }
+    }
+
+    fn place_for(&mut self, node: NodeId) -> RowId {
+        if let Some(place) = self.places.get(&node) {
+            return *place;
+        }
+        let place = match self.vacant.get_min().map(|(place, ())| *place) {
+            Some(place) => {
+                self.vacant.remove(&place);
+                place
+            }
+            None => self.grow(),
+        };
+        self.places.insert(node, place);
+        place
+    }
+
+    fn grow(&mut self) -> RowId {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        if chunks.last().is_none_or(|chunk| chunk.len() >= CHUNK_ROWS) {
+            chunks.push(Arc::new(Vec::with_capacity(CHUNK_ROWS)));
+        }
+        let full = (chunks.len() - 1) * CHUNK_ROWS;
+        let Some(chunk) = chunks.last_mut() else { return RowId(0) };
+        let chunk = Arc::make_mut(chunk);
+        chunk.push(NodeRow::vacant(Arc::default()));
+        RowId(u32::try_from(full + chunk.len() - 1).expect("fewer than 2^32 nodes"))
+    }
+
+    fn row_mut(&mut self, place: RowId) -> Option<&mut NodeRow> {
+        let place = place.0 as usize;
+        let chunk = Arc::make_mut(&mut self.chunks).get_mut(place / CHUNK_ROWS)?;
+        Arc::make_mut(chunk).get_mut(place % CHUNK_ROWS)
+    }
+}
