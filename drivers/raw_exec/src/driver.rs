@@ -1,0 +1,273 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orch_driver::{
+    Capabilities, Driver, Error, ExitStatus, Fingerprint, FsIsolation, Health, TaskHandle, TaskId, TaskSpec, TaskStats,
+};
+use orch_host::{process, signals};
+use orch_model::{Nanos, Timestamp};
+use orch_supervisor::{Handle, SpawnSpec, StartError, Started, TaskEntry};
+use tracing::warn;
+
+use crate::config::{Config, TaskConfig};
+use crate::{key, plan};
+
+const NAME: &str = "raw_exec";
+/// What a stop sends where no signal is named.
+const DEFAULT_SIGNAL: &str = "SIGINT";
+const EXIT_UNKNOWN: &str = "exit status is not known: the supervisor was lost while the task ran";
+
+/// The driver `raw_exec`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RawExec {
+    config: Arc<Config>,
+    supervisor: Handle,
+    /// Where the processes of each task are, for counting them; filled when asked for.
+    entries: Arc<Mutex<BTreeMap<TaskId, Arc<TaskEntry>>>>,
+}
+
+impl RawExec {
+    /// The driver over the node's supervisor.
+    pub fn new(config: Config, supervisor: Handle) -> Self {
+        Self { config: Arc::new(config), supervisor, entries: Arc::default() }
+    }
+
+    async fn plan(&self, spec: TaskSpec) -> Result<SpawnSpec, Error> {
+        let config = Arc::clone(&self.config);
+        let planned = tokio::task::spawn_blocking(move || plan::make(spec, &config)).await;
+        planned.unwrap_or_else(|error| Err(Error::failed("preparing the task failed", error)))
+    }
+
+    /// Starts what was planned. A supervisor lost on the way leaves it open whether the task runs, which only a second start under the
+    /// same key settles.
+    async fn spawn(&self, spec: SpawnSpec) -> Result<Started, StartError> {
+        match self.supervisor.start(spec.clone()).await {
+            Err(StartError::Lost) => self.supervisor.start(spec).await,
+            answer => answer,
+        }
+    }
+
+    async fn entry(&self, id: &TaskId) -> Result<Arc<TaskEntry>, Error> {
+        if let Some(entry) = self.remembered(id) {
+            return Ok(entry);
+        }
+        let entries = self.supervisor.list().await.map_err(|error| failed("listing the tasks", error))?;
+        let key = key::of(id);
+        let entry = entries.into_iter().find(|entry| entry.key == key).ok_or_else(|| Error::UnknownTask(id.clone()))?;
+        Ok(self.remember(id.clone(), entry))
+    }
+
+    fn remembered(&self, id: &TaskId) -> Option<Arc<TaskEntry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn remember(&self, id: TaskId, entry: TaskEntry) -> Arc<TaskEntry> {
+        let entry = Arc::new(entry);
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&entry));
+        entry
+    }
+
+    fn forget_entry(&self, id: &TaskId) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+#[async_trait]
+impl Driver for RawExec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { signals: true, exec: false, fs_isolation: FsIsolation::None, logs: true }
+    }
+
+    async fn fingerprint(&self) -> Fingerprint {
+        if !self.config.enabled {
+            let description = "disabled".to_owned();
+            return Fingerprint { attributes: BTreeMap::new(), health: Health::Undetected, description };
+        }
+        Fingerprint {
+            attributes: BTreeMap::from([(format!("driver.{NAME}"), "1".to_owned())]),
+            health: Health::Healthy,
+            description: "Healthy".to_owned(),
+        }
+    }
+
+    fn validate(&self, config: &BTreeMap<String, serde_json::Value>) -> Result<(), Error> {
+        TaskConfig::read(config).map(drop)
+    }
+
+    async fn start(&self, spec: TaskSpec) -> Result<TaskHandle, Error> {
+        if !self.config.enabled {
+            let message = format!("driver {NAME} is not enabled on this node");
+            return Err(Error::StartFailed { message, recoverable: false });
+        }
+        let id = spec.id.clone();
+        let planned = self.plan(spec).await?;
+        let Started { process: _, warnings, entry } = self.spawn(planned).await.map_err(|error| not_started(&error))?;
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        for warning in &warnings {
+            warn!(alloc_id = %id.alloc_id, task = id.task, warning, "the host does not allow everything that the task should get");
+        }
+        let handle = handle(id.clone(), &entry, warnings)?;
+        self.remember(id, entry);
+        Ok(handle)
+    }
+
+    async fn recover(&self, handle: &TaskHandle) -> Result<(), Error> {
+        let unknown = || Error::UnknownTask(handle.id.clone());
+        let key = key::of(&handle.id);
+        match self.entry(&handle.id).await {
+            Err(Error::UnknownTask(_)) => {}
+            found => return found.map(drop),
+        }
+        // The supervisor was lost together with the agent: what runs is taken over, what does not is cleared away.
+        let entry: TaskEntry = serde_json::from_slice(&handle.state)
+            .map_err(|error| Error::failed(format!("the stored note of task {} cannot be read", handle.id), error))?;
+        if entry.key != key {
+            return Err(unknown());
+        }
+        let runs = self.supervisor.adopt(entry.clone()).await.map_err(|error| failed("taking over a task", error))?;
+        if runs {
+            self.remember(handle.id.clone(), entry);
+            return Ok(());
+        }
+        self.supervisor.forget(&key).await.map_err(|error| failed("clearing away a task that is gone", error))?;
+        Err(unknown())
+    }
+
+    async fn wait(&self, task: &TaskId) -> Result<ExitStatus, Error> {
+        let status = self.supervisor.wait(&key::of(task)).await;
+        status.map(exit_status).map_err(|error| about(task, "waiting for", error))
+    }
+
+    async fn stop(&self, task: &TaskId, signal: Option<&str>, timeout: Duration) -> Result<(), Error> {
+        let signal = signal_number(signal.unwrap_or(DEFAULT_SIGNAL))?;
+        let key = key::of(task);
+        match self.supervisor.signal(&key, signal).await {
+            Ok(()) | Err(orch_supervisor::Error::NotRunning(_)) => {}
+            Err(error) => return Err(about(task, "signalling", error)),
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(timeout, self.supervisor.wait(&key)).await {
+            return Err(about(task, "waiting for", error));
+        }
+        // Also when it ended in time: it may have left others behind.
+        self.supervisor.kill(&key).await.map_err(|error| about(task, "killing", error))?;
+        self.supervisor.wait(&key).await.map(drop).map_err(|error| about(task, "waiting for", error))
+    }
+
+    async fn signal(&self, task: &TaskId, signal: &str) -> Result<(), Error> {
+        let signal = signal_number(signal)?;
+        let sent = self.supervisor.signal(&key::of(task), signal).await;
+        sent.map_err(|error| about(task, "signalling", error))
+    }
+
+    async fn stats(&self, task: &TaskId) -> Result<TaskStats, Error> {
+        let entry = self.entry(task).await?;
+        let stats = self.supervisor.stats(&entry.key).await.map_err(|error| about(task, "measuring", error))?;
+        let usage = stats.usage;
+        let cpu_nanos = usage.cpu_ns.unwrap_or(0);
+        let memory_usage = usage.memory.unwrap_or(0);
+        Ok(TaskStats {
+            cpu_nanos,
+            memory_rss: usage.memory_anonymous.unwrap_or(memory_usage),
+            memory_usage,
+            memory_max_usage: usage.memory_peak.unwrap_or(memory_usage),
+            processes: count_processes(entry).await,
+            ..TaskStats::default()
+        })
+    }
+
+    async fn destroy(&self, task: &TaskId) -> Result<(), Error> {
+        let key = key::of(task);
+        self.supervisor.kill(&key).await.map_err(|error| about(task, "killing", error))?;
+        // Whoever waits gets the status before the supervisor forgets it.
+        self.supervisor.wait(&key).await.map_err(|error| about(task, "waiting for", error))?;
+        self.supervisor.forget(&key).await.map_err(|error| about(task, "forgetting", error))?;
+        self.forget_entry(task);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<TaskHandle>, Error> {
+        let entries = self.supervisor.list().await.map_err(|error| failed("listing the tasks", error))?;
+        let ours = entries.iter().filter_map(|entry| Some((key::id_of(entry)?, entry)));
+        ours.map(|(id, entry)| handle(id, entry, Vec::new())).collect()
+    }
+}
+
+fn handle(id: TaskId, entry: &TaskEntry, warnings: Vec<String>) -> Result<TaskHandle, Error> {
+    let state = serde_json::to_vec(entry)
+        .map_err(|error| Error::failed(format!("the note of task {id} cannot be written"), error))?;
+    let started_at = Timestamp::NONE.plus(Nanos::from(Duration::from_millis(entry.started_at_ms)));
+    Ok(TaskHandle { id, driver: NAME.to_owned(), started_at, state, warnings })
+}
+
+fn not_started(error: &StartError) -> Error {
+    Error::StartFailed { message: chain(error), recoverable: error.is_recoverable() }
+}
+
+fn about(task: &TaskId, doing: &str, error: orch_supervisor::Error) -> Error {
+    match error {
+        orch_supervisor::Error::UnknownTask(_) => Error::UnknownTask(task.clone()),
+        error => failed(&format!("{doing} task {task}"), error),
+    }
+}
+
+fn failed(doing: &str, error: orch_supervisor::Error) -> Error {
+    Error::failed(format!("{doing} failed"), error)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn signal_number(name: &str) -> Result<i32, Error> {
+    signals::number(name).ok_or_else(|| Error::Failed {
+        message: format!("there is no signal {name:?}: write a name such as SIGTERM"),
+        source: None,
+    })
+}
+
+fn exit_status(status: orch_supervisor::ExitStatus) -> ExitStatus {
+    let orch_supervisor::ExitStatus { code, signal, oom_killed, unknown } = status;
+    let message = if unknown { EXIT_UNKNOWN } else { "" };
+    ExitStatus { code: code.or(signal.map(|signal| 128 + signal)), signal, oom_killed, message: message.to_owned() }
+}
+
+/// How many processes a task has now; 0 where that cannot be found out.
+async fn count_processes(entry: Arc<TaskEntry>) -> u32 {
+    let count = move || {
+        if entry.cgroup.is_none() {
+            let below = process::descendants(entry.process.pid).map_or(0, |below| below.len());
+            below + usize::from(entry.process.is_running())
+        } else {
+            entry.cgroup.processes().map_or(0, |processes| processes.len())
+        }
+    };
+    let counted = tokio::task::spawn_blocking(count).await.unwrap_or(0);
+    u32::try_from(counted).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_by_a_signal_has_the_code_that_a_shell_gives_it() {
+        let killed = orch_supervisor::ExitStatus { signal: Some(9), ..orch_supervisor::ExitStatus::default() };
+        let status = exit_status(killed);
+        assert_eq!((status.code, status.signal, status.message.as_str()), (Some(137), Some(9), ""));
+    }
+
+    #[test]
+    fn an_end_that_nobody_saw_is_told_as_such() {
+        let status = exit_status(orch_supervisor::ExitStatus::UNKNOWN);
+        assert_eq!((status.code, status.signal), (None, None));
+        assert_eq!(status.message, EXIT_UNKNOWN);
+        assert!(!status.success());
+    }
+}

@@ -1,0 +1,12 @@
+//! `raw_exec` over a real supervisor and real processes.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+
+mod needs_root {
+    mod conformance;
+    mod limits;
+    mod loss;
+    mod running;
+}
