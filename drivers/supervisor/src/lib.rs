@@ -1,0 +1,27 @@
+//! The supervisor: one small process per node that is the parent of all exec-like tasks, and the agent's half that talks to it.
+//!
+//! - [`run_supervisor`] is the process: two threads, no async. One forks, reaps and answers on a Unix socket and never touches a disk;
+//!   the other moves what tasks write from their pipes into rotated log files.
+//! - [`Handle`] is the agent's half: it starts a supervisor when none answers, and holds duplicates of every pipe, so that the loss
+//!   of the supervisor breaks none. A new one then adopts the tasks, whose exit codes alone are unknown.
+//!
+//! Never in here: drivers, jobs, allocations, restart policies. A task is a key, a command line and limits.
+#![allow(
+    unsafe_code,
+    reason = "clone3, what happens between it and exec, splice, and descriptors received over a socket"
+)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod client;
+mod error;
+mod frame;
+mod process;
+mod protocol;
+mod socket;
+mod spec;
+
+pub use client::{Handle, Options, Service};
+pub use error::{Error, StartError};
+pub use process::{ArgsError, RunError, SupervisorArgs, run_supervisor};
+pub use protocol::Stage;
+pub use spec::{CgroupSpec, ExitStatus, Lifetime, LogSpec, SpawnSpec, Started, TaskEntry, TaskKey, TaskStats, UserIds};

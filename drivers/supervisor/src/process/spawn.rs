@@ -1,0 +1,312 @@
+//! From a description of a task to a process in its program.
+//!
+//! Everything that the child needs is allocated before `clone3`. Between there and `execve` it makes async-signal-safe calls only: system
+//! calls, on memory that is there already. It reports through a pipe that closes by itself when the program begins.
+
+use std::ffi::{CString, NulError, c_char};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::fcntl::OFlag;
+use orch_host::cgroup::TaskCgroup;
+use orch_host::limits::OriginalLimits;
+use orch_host::oom;
+
+use crate::protocol::Stage;
+use crate::spec::{SpawnSpec, UserIds};
+
+/// The name of the variable that marks what belongs to a task without a control group.
+pub(super) const MARK_VARIABLE: &str = "ORCH_TASK";
+/// Where a bare command is looked for if the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The child as text and numbers, ready for the kernel.
+pub(super) struct Plan {
+    programs: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    work_dir: CString,
+    user: Option<UserIds>,
+    oom_score: Option<CString>,
+}
+
+impl Plan {
+    /// Fails with what holds a zero byte. `marked` adds the variable by which processes without a control group are found.
+    pub(super) fn new(spec: &SpawnSpec, marked: bool) -> Result<Self, String> {
+        let text = |what: &str, bytes: &[u8]| CString::new(bytes).map_err(|_: NulError| what.to_owned());
+        let command = spec.command.as_os_str().as_bytes();
+        let mut arguments = vec![text("the command", command)?];
+        for (index, argument) in spec.args.iter().enumerate() {
+            arguments.push(text(&format!("argument {}", index + 1), argument.as_bytes())?);
+        }
+        let mut environment = Vec::with_capacity(spec.env.len() + 1);
+        for (name, value) in &spec.env {
+            environment.push(text(&format!("the variable {name}"), format!("{name}={value}").as_bytes())?);
+        }
+        if marked {
+            environment.push(text("the key", mark_of(spec.key.as_str()).as_bytes())?);
+        }
+        let programs = if command.contains(&b'/') {
+            vec![text("the command", command)?]
+        } else {
+            let path = spec.env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+            let directories = path.split(':').map(|directory| if directory.is_empty() { "." } else { directory });
+            directories
+                .map(|directory| text("the variable PATH", &[directory.as_bytes(), b"/", command].concat()))
+                .collect::<Result<_, _>>()?
+        };
+        Ok(Self {
+            programs,
+            arguments,
+            environment,
+            work_dir: text("the working directory", spec.work_dir.as_os_str().as_bytes())?,
+            user: spec.user.clone(),
+            oom_score: spec
+                .oom_score_adj
+                .map(|score| text("the score", oom::clamp(score).to_string().as_bytes()))
+                .transpose()?,
+        })
+    }
+}
+
+/// The assignment that marks the processes of `key`.
+pub(super) fn mark_of(key: &str) -> String {
+    format!("{MARK_VARIABLE}={key}")
+}
+
+/// What the supervisor lends to every child.
+pub(super) struct Surroundings<'a> {
+    pub(super) null: BorrowedFd<'a>,
+    /// Closed first of all: a child that hangs before its program must not keep the next supervisor out.
+    pub(super) lock: BorrowedFd<'a>,
+    pub(super) limits: &'a OriginalLimits,
+}
+
+/// A child that may or may not have reached its program yet.
+pub(super) struct Child {
+    pub(super) pid: i32,
+    /// Brings [`Report`]s, and ends when the program begins or the child gives up.
+    pub(super) report: OwnedFd,
+    /// The read ends of stdout and stderr, unless they go nowhere. They do not block.
+    pub(super) pipes: Vec<OwnedFd>,
+}
+
+/// What a child had to say on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) stage: Stage,
+    pub(super) errno: i32,
+    /// Whether it gave up.
+    pub(super) fatal: bool,
+}
+
+impl Report {
+    /// How many bytes one takes in the pipe.
+    pub(super) const SIZE: usize = 12;
+
+    pub(super) fn decode(bytes: &[u8; Self::SIZE]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, fatal, ..] = *bytes;
+        let stage = Stage::from_number(u32::from_ne_bytes([a, b, c, d]))?;
+        Some(Self { stage, errno: i32::from_ne_bytes([e, f, g, h]), fatal: fatal != 0 })
+    }
+}
+
+/// Forks. On an error nothing is left behind.
+pub(super) fn spawn(
+    plan: &Plan,
+    cgroup: &TaskCgroup,
+    logged: bool,
+    around: &Surroundings<'_>,
+) -> Result<Child, (Stage, io::Error)> {
+    let at = |stage: Stage| move |error: nix::errno::Errno| (stage, io::Error::from(error));
+    let (report, report_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(at(Stage::Pipe))?;
+    let mut pipes = Vec::new();
+    let mut ends = Vec::new();
+    for _ in 0..if logged { 2 } else { 0 } {
+        let (pipe, end) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(at(Stage::Pipe))?;
+        nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(at(Stage::Pipe))?;
+        pipes.push(pipe);
+        ends.push(end);
+    }
+    let output = |index: usize| ends.get(index).map_or(around.null.as_raw_fd(), AsRawFd::as_raw_fd);
+    let v2 = cgroup.open_v2().map_err(|error| (Stage::Cgroup, error))?;
+    let mut into = v2.as_ref();
+    let pid = loop {
+        // A tree that the child is not born into it joins by itself, as it does those of version 1.
+        let join = cgroup.open_join_files(into.is_none()).map_err(|error| (Stage::Cgroup, error))?;
+        let programs = pointers(&plan.programs);
+        let arguments = pointers(&plan.arguments);
+        let environment = pointers(&plan.environment);
+        let join_raw: Vec<RawFd> = join.iter().map(AsRawFd::as_raw_fd).collect();
+        let child = Entry {
+            plan,
+            programs: &programs,
+            arguments: &arguments,
+            environment: &environment,
+            join: &join_raw,
+            stdio: [around.null.as_raw_fd(), output(0), output(1)],
+            report: report_end.as_raw_fd(),
+            lock: around.lock.as_raw_fd(),
+            limits: around.limits,
+        };
+        // SAFETY: the child calls only `Entry::run`, which keeps to system calls and never returns.
+        match unsafe { fork_into(into.map(AsRawFd::as_raw_fd)) } {
+            Ok(0) => child.run(),
+            Ok(pid) => break pid,
+            Err(_) if into.is_some() => into = None,
+            Err(error) => return Err((Stage::Fork, error)),
+        }
+    };
+    Ok(Child { pid, report, pipes })
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// `clone3`, or `clone` where there is none: 0 in the child.
+///
+/// # Safety
+/// The child has one thread and whatever locks the other one held: it may make system calls, and nothing else.
+unsafe fn fork_into(cgroup: Option<RawFd>) -> io::Result<i32> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct CloneArgs {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    const SIGCHLD: u64 = libc::SIGCHLD as u64;
+    let mut args = CloneArgs { exit_signal: SIGCHLD, ..CloneArgs::default() };
+    if let Some(fd) = cgroup {
+        args.flags = CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(fd).map_err(io::Error::other)?;
+    }
+    // SAFETY: the structure is as the kernel describes it and lives through the call; without CLONE_VM the child has its own memory.
+    let mut result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    if result < 0 && cgroup.is_none() && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+        // SAFETY: zeros for stack, ids and thread storage mean a plain fork on every architecture.
+        result = unsafe { libc::syscall(libc::SYS_clone, SIGCHLD, 0, 0, 0, 0) };
+    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { i32::try_from(result).map_err(io::Error::other) }
+}
+
+/// All that the child looks at.
+struct Entry<'a> {
+    plan: &'a Plan,
+    programs: &'a [*const c_char],
+    arguments: &'a [*const c_char],
+    environment: &'a [*const c_char],
+    join: &'a [RawFd],
+    stdio: [RawFd; 3],
+    report: RawFd,
+    lock: RawFd,
+    limits: &'a OriginalLimits,
+}
+
+impl Entry<'_> {
+    /// The child's whole life up to its program. Allocates nothing, locks nothing, cannot panic.
+    fn run(&self) -> ! {
+        let Err((stage, errno)) = self.become_task();
+        self.tell(stage, errno, true);
+        // SAFETY: ends the process without running anything of the parent's.
+        unsafe { libc::_exit(127) }
+    }
+
+    fn become_task(&self) -> Result<std::convert::Infallible, (Stage, i32)> {
+        // SAFETY: system calls on descriptors and memory that the parent prepared and this copy of it still has. The user is changed
+        // by raw calls, because the C library's would signal threads that this process does not have.
+        unsafe {
+            libc::close(self.lock);
+            // Raw too: the C library hides two signals that may have been inherited as ignored. Zeros mean the default action.
+            let default = [0u64; 8];
+            for signal in 1..=64 {
+                let old: *mut u64 = std::ptr::null_mut();
+                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, size_of::<u64>());
+            }
+            check(Stage::Session, i64::from(libc::setsid()))?;
+            for fd in self.join {
+                if libc::write(*fd, b"0".as_ptr().cast(), 1) < 0 {
+                    self.tell(Stage::Cgroup, errno(), false);
+                }
+            }
+            self.set_oom_score();
+            self.limits.restore(|errno| self.tell(Stage::Limits, errno, false));
+            for (target, source) in (0..).zip(self.stdio) {
+                check(Stage::Descriptors, i64::from(libc::dup2(source, target)))?;
+            }
+            // Every descriptor of ours is close-on-exec already; this is for what somebody else may have left open.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if let Some(user) = &self.plan.user {
+                let (uid, gid) = (user.uid, user.gid);
+                check(Stage::User, libc::syscall(libc::SYS_setgroups, user.groups.len(), user.groups.as_ptr()))?;
+                check(Stage::User, libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+                check(Stage::User, libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+            }
+            check(Stage::WorkDir, i64::from(libc::chdir(self.plan.work_dir.as_ptr())))?;
+            let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+            Err((Stage::Exec, self.execute()))
+        }
+    }
+
+    /// Tries each program in turn; the errno that says most, if none could be executed.
+    unsafe fn execute(&self) -> i32 {
+        let mut worst = libc::ENOENT;
+        for program in self.programs {
+            if program.is_null() {
+                break;
+            }
+            // SAFETY: strings and lists end in zeros and live in this process's copy of the parent's memory.
+            unsafe { libc::execve(*program, self.arguments.as_ptr(), self.environment.as_ptr()) };
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => worst = libc::EACCES,
+                other => return other,
+            }
+        }
+        worst
+    }
+
+    unsafe fn set_oom_score(&self) {
+        let Some(score) = &self.plan.oom_score else { return };
+        // SAFETY: both strings end in a zero; the descriptor is closed by execve at the latest.
+        let written = unsafe {
+            let fd = libc::open(oom::OWN_FILE.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            let bytes = score.as_bytes();
+            libc::write(fd, bytes.as_ptr().cast(), bytes.len())
+        };
+        if written < 0 {
+            self.tell(Stage::OomScore, errno(), false);
+        }
+    }
+
+    fn tell(&self, stage: Stage, errno: i32, fatal: bool) {
+        let [s0, s1, s2, s3] = (stage as u32).to_ne_bytes();
+        let [e0, e1, e2, e3] = errno.to_ne_bytes();
+        let bytes: [u8; Report::SIZE] = [s0, s1, s2, s3, e0, e1, e2, e3, u8::from(fatal), 0, 0, 0];
+        // SAFETY: writes from an array on the stack; a pipe takes so few bytes whole or not at all.
+        unsafe { libc::write(self.report, bytes.as_ptr().cast(), bytes.len()) };
+    }
+}
+
+fn check(stage: Stage, result: i64) -> Result<(), (Stage, i32)> {
+    if result < 0 { Err((stage, errno())) } else { Ok(()) }
+}
+
+fn errno() -> i32 {
+    // SAFETY: errno is an integer of this thread.
+    unsafe { *libc::__errno_location() }
+}

@@ -1,0 +1,145 @@
+//! What the supervisor knows of its tasks.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use orch_host::{PidFd, Warning};
+
+use super::pump::Output;
+use crate::protocol::Stage;
+use crate::spec::{ExitStatus, TaskEntry, TaskKey};
+
+/// One task, from its fork until it is forgotten.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) entry: TaskEntry,
+    pub(super) phase: Phase,
+    /// Its pipes, as the pump reads them.
+    pub(super) outputs: Vec<Arc<Output>>,
+    /// Set for tasks that are not our children: their end is seen here, and how they ended by nobody.
+    pub(super) adopted: Option<PidFd>,
+    /// Who waits until nothing of it is left.
+    pub(super) waiting: Vec<Waiter>,
+    /// Since when it is being killed; set while somebody waits for that.
+    pub(super) killed_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Forked, and not in its program yet.
+    Starting(Starting),
+    Running,
+    /// It has ended like this, and what it wrote is being written out before anybody is told.
+    Flushing(ExitStatus),
+    /// It has ended, and everybody was told.
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Starting {
+    pub(super) report: OwnedFd,
+    /// Where the event loop sees `report`.
+    pub(super) token: u64,
+    /// Which connection asked, and under which number.
+    pub(super) connection: u64,
+    pub(super) request: u64,
+    pub(super) work_dir: PathBuf,
+    pub(super) warnings: Vec<Warning>,
+    pub(super) failure: Option<(Stage, i32)>,
+    /// How the child ended, if that was seen before its report was read to the end.
+    pub(super) ended: Option<ExitStatus>,
+}
+
+/// A request that is answered when nothing of the task is left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiter {
+    pub(super) connection: u64,
+    pub(super) request: u64,
+    /// Whether the task is dropped then.
+    pub(super) forget: bool,
+}
+
+impl Task {
+    /// Whether its first process has ended (and, for a child of ours, has been reaped).
+    pub(super) fn has_ended(&self) -> bool {
+        match &self.phase {
+            Phase::Starting(starting) => starting.ended.is_some(),
+            Phase::Running => false,
+            Phase::Flushing(_) | Phase::Ended => true,
+        }
+    }
+
+    /// Whether the agent knows of it.
+    pub(super) fn is_told(&self) -> bool {
+        !matches!(self.phase, Phase::Starting(_))
+    }
+
+    /// Duplicates of the read ends of its pipes, for the agent.
+    pub(super) fn pipes(&self) -> io::Result<Vec<OwnedFd>> {
+        self.outputs.iter().map(|output| output.pipe.try_clone()).collect()
+    }
+
+    /// Sends `signal` to its process group. False if it has ended.
+    pub(super) fn signal(&self, signal: i32) -> io::Result<bool> {
+        let gone = match &self.adopted {
+            Some(pidfd) => pidfd.has_exited()?,
+            // A child that has not been reaped keeps its pid, so this cannot hit a stranger.
+            None => false,
+        };
+        if self.has_ended() || gone {
+            return Ok(false);
+        }
+        // SAFETY: kill takes two integers; the group is the task's own, because it began with setsid.
+        let group = unsafe { libc::kill(-self.entry.process.pid, signal) };
+        if group == 0 {
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            // Before its setsid the child has no group of its own.
+            error if error.raw_os_error() == Some(libc::ESRCH) => {
+                // SAFETY: as above, for the one process.
+                Ok(unsafe { libc::kill(self.entry.process.pid, signal) } == 0)
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Sends SIGKILL to its first process alone, if that has not ended.
+    pub(super) fn kill_first(&self) {
+        match &self.adopted {
+            // Both fail only if it has ended by itself.
+            Some(pidfd) => drop(pidfd.signal(libc::SIGKILL)),
+            None if !self.has_ended() => {
+                // SAFETY: kill takes two integers; a child that was not reaped keeps its pid.
+                unsafe { libc::kill(self.entry.process.pid, libc::SIGKILL) };
+            }
+            None => {}
+        }
+    }
+}
+
+/// A `wait` status in our words.
+pub(super) fn exit_status(raw: i32) -> ExitStatus {
+    if libc::WIFSIGNALED(raw) {
+        ExitStatus { signal: Some(libc::WTERMSIG(raw)), ..ExitStatus::default() }
+    } else {
+        ExitStatus { code: Some(libc::WEXITSTATUS(raw)), ..ExitStatus::default() }
+    }
+}
+
+/// Milliseconds since the epoch, by the host's clock.
+pub(super) fn now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What an event belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    Connection(u64),
+    Report(TaskKey),
+    Adopted(TaskKey),
+}
