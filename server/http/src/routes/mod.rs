@@ -1,0 +1,16 @@
+//! What answers to which path, one file per kind of thing.
+
+pub(crate) mod agent;
+pub(crate) mod allocations;
+pub(crate) mod client;
+pub(crate) mod evaluations;
+pub(crate) mod files;
+pub(crate) mod forward;
+pub(crate) mod job;
+pub(crate) mod jobs;
+pub(crate) mod namespaces;
+pub(crate) mod nodes;
+pub(crate) mod operator;
+pub(crate) mod pools;
+pub(crate) mod search;
+pub(crate) mod status;
