@@ -1,0 +1,3 @@
+environment = "prod"
+copies      = 2
+greetings   = ["hello", "good evening"]
