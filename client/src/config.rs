@@ -1,0 +1,131 @@
+//! What the agent is told about its node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orch_model::node::{HostNetwork, NodeReserved, PortRange};
+use orch_model::{MebiBytes, Mhz};
+
+/// Everything a client agent is told; complete, so that nothing below reads files or the environment for settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the agent keeps its identity and its local state.
+    pub state_dir: PathBuf,
+    /// Under which each allocation has its directory.
+    pub alloc_dir: PathBuf,
+    /// The node's name; empty takes the host's name.
+    pub name: String,
+    /// The region that the servers belong to.
+    pub region: String,
+    /// Where the node stands.
+    pub datacenter: String,
+    /// A class chosen by the operator; may be empty.
+    pub node_class: String,
+    /// The pool the node belongs to.
+    pub node_pool: String,
+    /// The operator's metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Servers to begin with, `host:port`; those learned from a server are tried as well.
+    pub servers: Vec<String>,
+    /// The address at which the agent's HTTP API can be reached, `ip:port`.
+    pub http_addr: String,
+    /// The version of the agent.
+    pub version: String,
+    /// What the operator keeps from allocations.
+    pub reserved: NodeReserved,
+    /// From which dynamic ports are taken.
+    pub dynamic_ports: PortRange,
+    /// Named networks of the host.
+    pub host_networks: BTreeMap<String, HostNetwork>,
+    /// The interface whose address allocations use; `None` takes that of the default route, else the loopback.
+    pub network_interface: Option<String>,
+    /// The address that allocations use, instead of the interface's own.
+    pub network_address: Option<IpAddr>,
+    /// Replaces the speed of the interface, in Mbit/s.
+    pub network_speed_mbits: Option<u32>,
+    /// Replaces the processor capacity that was found.
+    pub cpu_total_compute: Option<Mhz>,
+    /// Replaces the memory that was found.
+    pub memory_total: Option<MebiBytes>,
+    /// Replaces the size of the disk that was found.
+    pub disk_total: Option<MebiBytes>,
+    /// Replaces the free space that was found.
+    pub disk_free: Option<MebiBytes>,
+    /// The most allocations the node takes; 0 is no limit.
+    pub max_allocs: u32,
+    /// Whether the node starts out ineligible.
+    pub default_ineligible: bool,
+    /// The cgroup under which the drivers keep tasks.
+    pub cgroup_parent: String,
+    /// The longest time between the kill signal and being killed, whatever a job says.
+    pub max_kill_timeout: Duration,
+    /// After a reboot: how long to wait for a server before services are started as last known.
+    pub offline_restart_delay: Duration,
+    /// Names of host variables that no task sees.
+    pub env_denylist: BTreeSet<String>,
+    /// The host's environment, of which tasks of drivers without isolation see what is not denied.
+    pub host_env: BTreeMap<String, String>,
+    /// How many finished allocations keep their directory.
+    pub gc_max_allocs: usize,
+    /// Whether state may be lost with the machine: writes are not flushed to the disk.
+    pub dev: bool,
+}
+
+impl Config {
+    /// Host variables that hold secrets of the agent, denied unless the operator says otherwise.
+    pub const ENV_DENYLIST: [&'static str; 15] = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_METADATA_URL",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "CONSUL_HTTP_TOKEN",
+        "CONSUL_HTTP_TOKEN_FILE",
+        "CONSUL_LICENSE",
+        "CONSUL_TOKEN",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_OAUTH_ACCESS_TOKEN",
+        "NOMAD_LICENSE",
+        "NOMAD_TOKEN",
+        "ORCH_TOKEN",
+        "VAULT_LICENSE",
+        "VAULT_TOKEN",
+    ];
+
+    /// The defaults, with these directories.
+    pub fn new(state_dir: PathBuf, alloc_dir: PathBuf) -> Self {
+        Self {
+            state_dir,
+            alloc_dir,
+            name: String::new(),
+            region: "global".to_owned(),
+            datacenter: "dc1".to_owned(),
+            node_class: String::new(),
+            node_pool: "default".to_owned(),
+            meta: BTreeMap::new(),
+            servers: Vec::new(),
+            http_addr: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            reserved: NodeReserved::default(),
+            dynamic_ports: PortRange::default(),
+            host_networks: BTreeMap::new(),
+            network_interface: None,
+            network_address: None,
+            network_speed_mbits: None,
+            cpu_total_compute: None,
+            memory_total: None,
+            disk_total: None,
+            disk_free: None,
+            max_allocs: 0,
+            default_ineligible: false,
+            cgroup_parent: "orch.slice".to_owned(),
+            max_kill_timeout: Duration::from_secs(30),
+            offline_restart_delay: Duration::from_secs(30),
+            env_denylist: Self::ENV_DENYLIST.iter().map(|name| (*name).to_owned()).collect(),
+            host_env: BTreeMap::new(),
+            gc_max_allocs: 50,
+            dev: false,
+        }
+    }
+}
