@@ -55,9 +55,11 @@ pub fn fits_space(row: &NodeRow, used: Usage, allocs: u32, asked: &Asked<'_>) ->
 /// Whether the ports are free beyond `held`, which may count more than is committed.
 pub fn fits_ports(row: &NodeRow, held: &PortsInUse, asked: &Asked<'_>) -> Result<(), Misfit> {
     for port in asked.ports.iter().filter(|port| !port.ignore_collision) {
-        let taken_over =
-            asked.handed_over_ports.iter().any(|old| old.value == port.value && old.address == port.address);
-        if !taken_over && (held.contains(port.address, port.value) || is_reserved(row, port)) {
+        let same = |other: &&AllocPort| other.value == port.value && other.address == port.address;
+        let taken_over = asked.handed_over_ports.iter().filter(same).count();
+        let asked_twice = asked.ports.iter().filter(same).count() > 1;
+        let is_held = held.count(port.address, port.value) > taken_over;
+        if asked_twice || is_held || (taken_over == 0 && is_reserved(row, port)) {
             return Err(Misfit::Port(port.value));
         }
     }

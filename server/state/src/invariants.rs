@@ -31,7 +31,8 @@ fn check_nodes(state: &State, breaches: &mut Vec<String>) {
         *sum = sum.saturating_add(alloc.usage);
         for port in alloc.ports.iter().filter(|port| !port.ignore_collision) {
             if let Some(other) = ports.insert((alloc.node_id, port.address, port.value), alloc.id) {
-                breaches.push(format!("port {} of node {} is held by {other} and {}", port.value, alloc.node_id, alloc.id));
+                breaches
+                    .push(format!("port {} of node {} is held by {other} and {}", port.value, alloc.node_id, alloc.id));
             }
         }
     }

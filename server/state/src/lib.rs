@@ -10,16 +10,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #![warn(clippy::wildcard_enum_match_arm)]
 
-pub mod entry;
-pub mod state;
-pub mod row;
-pub mod usage;
-pub mod fits;
-pub mod commands;
 pub mod apply;
+pub mod commands;
+pub mod entry;
+pub mod fits;
+pub mod invariants;
+pub mod row;
 pub mod scope;
 pub mod snapshot;
-pub mod invariants;
+pub mod state;
+pub mod usage;
 
 mod tx;
 

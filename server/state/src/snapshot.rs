@@ -11,9 +11,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use orch_model::ids::PlanId;
 use orch_model::plan::PlanResult;
-use orch_model::{
-    Allocation, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, StateIndex, document,
-};
+use orch_model::{Allocation, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, StateIndex, document};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +76,8 @@ enum Tag {
     TableIndex = 8,
     NamespaceIndex = 9,
     NodeAllocsIndex = 10,
+    /// A version that is not kept for its own sake, but because an allocation runs it.
+    RunVersion = 11,
 }
 
 impl Tag {
@@ -94,6 +94,7 @@ impl Tag {
             Self::TableIndex,
             Self::NamespaceIndex,
             Self::NodeAllocsIndex,
+            Self::RunVersion,
         ]
         .into_iter()
         .find(|tag| *tag as u8 == byte)
@@ -124,12 +125,9 @@ pub fn write(state: &State, out: impl Write) -> Result<(), Error> {
     let mut out = out;
     out.write_all(MAGIC)?;
     out.write_all(&FORMAT.to_le_bytes())?;
-    let mut writer = Writer {
-        out: zstd::Encoder::new(out, 1)?,
-        buffer: Vec::new(),
-        records: 0,
-        crc: crc32fast::Hasher::new(),
-    };
+    let mut encoder = zstd::Encoder::new(out, 1)?;
+    encoder.include_checksum(true)?;
+    let mut writer = Writer { out: encoder, buffer: Vec::new(), records: 0, crc: crc32fast::Hasher::new() };
     writer.put(Tag::Meta, state.meta())?;
     write_versions(state, &mut writer)?;
     for row in state.jobs() {
@@ -179,7 +177,7 @@ fn write_versions<W: Write>(state: &State, writer: &mut Writer<W>) -> Result<(),
         }
     }
     for job in others.values() {
-        writer.put(Tag::Version, &**job)?;
+        writer.put(Tag::RunVersion, &**job)?;
     }
     Ok(())
 }
@@ -256,12 +254,11 @@ pub fn read(input: impl Read) -> Result<State, Error> {
     if format > FORMAT {
         return Err(Error::NewerFormat { found: format });
     }
-    let mut reader = Reader {
-        input: zstd::Decoder::new(input)?,
-        buffer: Vec::new(),
-        record: 0,
-        crc: crc32fast::Hasher::new(),
-    };
+    if format == 0 {
+        return Err(Error::Damaged { record: 0, what: "there is no format 0".into() });
+    }
+    let mut reader =
+        Reader { input: zstd::Decoder::new(input)?, buffer: Vec::new(), record: 0, crc: crc32fast::Hasher::new() };
     let mut loader = Loader::default();
     while let Some(tag) = reader.next()? {
         loader.take(tag, &reader)?;
@@ -301,6 +298,9 @@ impl<R: Read> Reader<R> {
             if end.records != self.record || end.crc32 != self.crc.clone().finalize() {
                 return Err(self.damaged("the checksum at the end does not match"));
             }
+            if self.input.read(&mut head).map_err(|error| self.damaged(format!("the end is missing ({error})")))? > 0 {
+                return Err(self.damaged("something follows the end mark"));
+            }
             return Ok(None);
         }
         self.crc.update(&[tag as u8]);
@@ -321,6 +321,7 @@ impl<R: Read> Reader<R> {
 #[derive(Default)]
 struct Loader {
     state: State,
+    /// Every version that was read, kept or run.
     versions: BTreeMap<JobVersionKey, Arc<Job>>,
     meta_seen: bool,
 }
@@ -334,6 +335,12 @@ impl Loader {
                 self.meta_seen = true;
             }
             Tag::Version => {
+                let job: Job = reader.document()?;
+                let job = Arc::new(job);
+                self.state.versions.insert(job.version_key(), Arc::clone(&job));
+                self.versions.insert(job.version_key(), job);
+            }
+            Tag::RunVersion => {
                 let job: Job = reader.document()?;
                 self.versions.insert(job.version_key(), Arc::new(job));
             }
@@ -354,15 +361,11 @@ impl Loader {
             }
             Tag::TableIndex => {
                 let (code, index): (u8, StateIndex) = reader.document()?;
-                if let Some(table) = table_of(code) {
-                    self.state.table_indexes.insert(table, index);
-                }
+                self.state.table_indexes.insert(known_table(reader, code)?, index);
             }
             Tag::NamespaceIndex => {
                 let (code, namespace, index): (u8, Namespace, StateIndex) = reader.document()?;
-                if let Some(table) = table_of(code) {
-                    self.state.namespace_indexes.insert((table, namespace), index);
-                }
+                self.state.namespace_indexes.insert((known_table(reader, code)?, namespace), index);
             }
             Tag::NodeAllocsIndex => {
                 let (node, index) = reader.document()?;
@@ -396,11 +399,10 @@ impl Loader {
 
     fn take_alloc<R: Read>(&mut self, reader: &Reader<R>) -> Result<(), Error> {
         let record: Allocation<JobVersionKey> = reader.document()?;
-        let job = self
-            .versions
-            .get(&record.job)
-            .cloned()
-            .ok_or_else(|| reader.damaged(format!("allocation {} runs a job version that is missing", record.id)))?;
+        let job =
+            self.versions.get(&record.job).cloned().ok_or_else(|| {
+                reader.damaged(format!("allocation {} runs a job version that is missing", record.id))
+            })?;
         let alloc = Arc::new(record.with_job(job));
         let state = &mut self.state;
         state.allocs_by_job.entry(alloc.job_key()).or_default().insert(alloc.id, Arc::clone(&alloc));
@@ -409,13 +411,12 @@ impl Loader {
         Ok(())
     }
 
-    /// Derives what is not written: kept versions, counts, the usage view.
+    /// Derives what is not written: counts and the usage view.
     fn finish(self, records: u64) -> Result<State, Error> {
-        let Self { mut state, versions, meta_seen } = self;
+        let Self { mut state, versions: _, meta_seen } = self;
         if !meta_seen {
             return Err(Error::Damaged { record: records, what: "there is no meta record".into() });
         }
-        state.versions = versions.into_iter().filter(|(key, _)| state.jobs.contains_key(&key.job)).collect();
         let counted: OrdMap<JobKey, Arc<JobRow>> = state
             .jobs
             .iter()
@@ -431,6 +432,10 @@ impl Loader {
         state.usage = UsageView::rebuild(state.nodes.values(), state.allocs.values());
         Ok(state)
     }
+}
+
+fn known_table<R: Read>(reader: &Reader<R>, code: u8) -> Result<Table, Error> {
+    table_of(code).ok_or_else(|| reader.damaged(format!("there is no table {code}")))
 }
 
 const fn table_code(table: Table) -> u8 {

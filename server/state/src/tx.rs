@@ -179,10 +179,12 @@ impl Tx<'_> {
 
     // Evaluations
 
-    /// Writes an evaluation; one that has ended stays as it is.
+    /// Writes an evaluation; one that has ended stays as it is, and none ever goes over to another job.
     pub(crate) fn put_eval(&mut self, mut eval: Evaluation) {
         let old = self.state.evals.get(&eval.id).cloned();
-        if old.as_ref().is_some_and(|old| !old.status.can_become(eval.status)) {
+        if let Some(old) = &old
+            && (!old.status.can_become(eval.status) || old.job_key() != eval.job_key())
+        {
             return;
         }
         match &old {
@@ -303,7 +305,8 @@ impl Tx<'_> {
         let Some(old) = old.filter(|old| old.holds_resources()) else { return };
         let still_holds = new.is_some_and(|new| new.holds_resources());
         let successor_holds = new.is_some_and(|new| new.handed_over);
-        if !still_holds && !successor_holds
+        if !still_holds
+            && !successor_holds
             && let Some(node) = self.state.nodes.get(&old.node_id)
         {
             self.changes.freed.insert(node.id, node.computed_class);

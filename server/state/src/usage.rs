@@ -71,6 +71,12 @@ impl PortsInUse {
         self.on(address).binary_search(&port).is_ok()
     }
 
+    /// How often `port` is held on `address`.
+    pub fn count(&self, address: IpAddr, port: u16) -> usize {
+        let held = self.on(address);
+        held.partition_point(|other| *other <= port) - held.partition_point(|other| *other < port)
+    }
+
     /// The ports held on `address`, sorted.
     pub fn on(&self, address: IpAddr) -> &[u16] {
         self.addresses.iter().find(|(other, _)| *other == address).map_or(&[], |(_, ports)| ports.as_slice())

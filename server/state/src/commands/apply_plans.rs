@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use orch_model::allocation::{ClientStatus, DesiredStatus, Transition};
+use orch_model::node::NodeStatus;
 use orch_model::plan::{Misfit, Placement, Plan, PlanResult, Refusal};
-use orch_model::{Allocation, Job, StateIndex};
+use orch_model::{AllocId, Allocation, Job, StateIndex};
 use serde::{Deserialize, Serialize};
 
 use super::Reply;
@@ -29,6 +30,7 @@ fn commit(tx: &mut Tx<'_>, plan: &Plan) -> PlanResult {
     let row = tx.state.job_row(key).cloned();
     if let Some((id, result)) = row.as_ref().and_then(|row| row.last_plan.as_ref())
         && *id == plan.id
+        && is_repeated(plan, result)
     {
         return (**result).clone();
     }
@@ -61,6 +63,17 @@ fn commit(tx: &mut Tx<'_>, plan: &Plan) -> PlanResult {
     let result = PlanResult::Committed { refused, placed_index };
     remember(tx, plan, &result);
     result
+}
+
+/// Whether a plan is the one that was committed with that result, delivered again.
+///
+/// One that saw what the commit left is another attempt that drew the same id. It is looked at, as is an empty plan that
+/// comes again: that only writes evaluations which stand already.
+fn is_repeated(plan: &Plan, result: &PlanResult) -> bool {
+    match result {
+        PlanResult::Committed { placed_index, .. } => plan.placed_index < *placed_index,
+        PlanResult::Stale { .. } => true,
+    }
 }
 
 fn is_version(job: &Job, plan: &Plan) -> bool {
@@ -100,7 +113,7 @@ fn whole(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) -> Vec<Refusal> {
 
 fn stop(tx: &mut Tx<'_>, plan: &Plan) {
     for stop in &plan.stops {
-        let Some(old) = tx.state.alloc(&stop.alloc_id).cloned() else { continue };
+        let Some(old) = of_job(tx, plan, &stop.alloc_id) else { continue };
         let mut alloc = (*old).clone();
         if !alloc.desired.is_stop() {
             alloc.desired = DesiredStatus::Stop;
@@ -110,6 +123,7 @@ fn stop(tx: &mut Tx<'_>, plan: &Plan) {
             && alloc.client_status != status
             && alloc.client_status.can_become(status)
             && !alloc.is_client_terminal()
+            && !speaks_for_itself(tx, &alloc)
         {
             alloc.client_status = status;
         }
@@ -119,9 +133,22 @@ fn stop(tx: &mut Tx<'_>, plan: &Plan) {
     }
 }
 
+/// An allocation of the job that is planned for; a plan changes no other.
+fn of_job(tx: &Tx<'_>, plan: &Plan, id: &AllocId) -> Option<Arc<Allocation>> {
+    tx.state.alloc(id).filter(|alloc| alloc.job_key() == plan.job.job).cloned()
+}
+
+/// Whether the node is in contact (again), so that its client will say when the allocation has ended.
+fn speaks_for_itself(tx: &Tx<'_>, alloc: &Allocation) -> bool {
+    tx.state.node(&alloc.node_id).is_some_and(|node| match node.status {
+        NodeStatus::Ready | NodeStatus::Initializing => true,
+        NodeStatus::Down | NodeStatus::Disconnected => false,
+    })
+}
+
 fn update_in_place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) {
     for update in &plan.in_place {
-        let Some(old) = tx.state.alloc(&update.alloc_id).cloned() else { continue };
+        let Some(old) = of_job(tx, plan, &update.alloc_id) else { continue };
         if old.is_terminal() {
             continue;
         }
@@ -138,9 +165,9 @@ fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) ->
         return Err(Misfit::IdTaken);
     }
     let previous = placement.previous.and_then(|id| tx.state.alloc(&id).cloned());
-    let handing_over = previous.as_ref().filter(|old| {
-        old.node_id == placement.node_id && old.desired.is_stop() && old.holds_resources()
-    });
+    let handing_over = previous
+        .as_ref()
+        .filter(|old| old.node_id == placement.node_id && old.desired.is_stop() && old.holds_resources());
     let asked = Asked {
         usage: placement.usage,
         ports: &placement.ports,
@@ -153,7 +180,7 @@ fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) ->
     if let Some(previous) = &previous {
         let mut old = (**previous).clone();
         old.next = Some(placement.alloc_id);
-        old.handed_over = hands_over;
+        old.handed_over |= hands_over;
         tx.put_alloc(old, false);
     }
     tx.put_alloc(new_alloc(plan, job, placement), true);

@@ -18,12 +18,13 @@ pub struct EvaluateJob {
 
 impl EvaluateJob {
     pub(crate) fn apply(&self, tx: &mut Tx<'_>) -> Reply {
+        if let Some(eval) = tx.state.eval(&self.eval_id) {
+            return Reply::Job { eval_id: Some(eval.id), job_modify_index: eval.job_modify_index };
+        }
         let Some(job) = tx.state.job(&self.job).cloned() else {
             return Reply::not_found("job not found");
         };
-        if tx.state.eval(&self.eval_id).is_none() {
-            tx.put_eval(requested_eval(self.eval_id, &job, None, Trigger::JobRegister));
-        }
+        tx.put_eval(requested_eval(self.eval_id, &job, None, Trigger::JobRegister));
         Reply::Job { eval_id: Some(self.eval_id), job_modify_index: job.job_modify_index }
     }
 }

@@ -84,10 +84,9 @@ impl RegisterJob {
         let start = format!("Enforcing job modify index {wanted}:");
         match current {
             Some(_) if wanted == StateIndex(0) => Some(format!("{start} job already exists")),
-            Some(job) if job.job_modify_index != wanted => Some(format!(
-                "{start} job exists with conflicting job modify index: {}",
-                job.job_modify_index
-            )),
+            Some(job) if job.job_modify_index != wanted => {
+                Some(format!("{start} job exists with conflicting job modify index: {}", job.job_modify_index))
+            }
             None if wanted != StateIndex(0) => Some(format!("{start} job does not exist")),
             Some(_) | None => None,
         }

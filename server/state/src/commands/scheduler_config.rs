@@ -25,7 +25,10 @@ impl SetSchedulerConfig {
         if let Some(wanted) = self.check_index
             && wanted != current.modify_index
         {
-            return Reply::conflict(format!("the scheduler configuration was last written at {}", current.modify_index));
+            return Reply::conflict(format!(
+                "the scheduler configuration was last written at {}",
+                current.modify_index
+            ));
         }
         let create_index = if current.create_index == StateIndex(0) { tx.index } else { current.create_index };
         let meta = Arc::make_mut(&mut tx.state.meta);

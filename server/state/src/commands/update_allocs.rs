@@ -37,13 +37,16 @@ impl UpdateAllocs {
 }
 
 /// Takes over one update; answers why the job must be looked at, if it must.
+///
+/// One that comes late, after the allocation has ended or was written off, says nothing about its tasks either.
 fn take_over(tx: &mut Tx<'_>, node: &NodeId, update: &AllocUpdate) -> Option<(JobKey, Trigger)> {
     let old = tx.state.alloc(&update.id).filter(|alloc| alloc.node_id == *node).cloned()?;
+    if !old.client_status.can_become(update.client_status) {
+        return None;
+    }
     let mut alloc = (*old).clone();
     alloc.tasks = update.tasks.clone();
-    if old.client_status.can_become(update.client_status) {
-        alloc.client_status = update.client_status;
-    }
+    alloc.client_status = update.client_status;
     if alloc.client_status == old.client_status && alloc.tasks == old.tasks {
         return None;
     }
