@@ -1,0 +1,181 @@
+//! The client's configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use orch_client::Config;
+use orch_model::node::{HostNetwork, NodeReserved, PortRange, PortSet};
+use orch_model::{MebiBytes, Mhz};
+
+use crate::agent::{Addresses, DEFAULT_RPC_PORT, Host, Naming, with_port};
+use crate::merged::{Merged, Setting};
+use crate::server::format_host_port;
+use crate::value::Value;
+
+pub(crate) fn build(
+    merged: &mut Merged,
+    naming: &Naming,
+    addresses: &Addresses,
+    host: &Host,
+    data_dir: &Path,
+    dev: bool,
+) -> Config {
+    let directory = |merged: &Merged, path, name| merged.text(path).map_or_else(|| data_dir.join(name), Into::into);
+    let state_dir = directory(merged, "client.state_dir", "client");
+    let alloc_dir = directory(merged, "client.alloc_dir", "alloc");
+    let mut config = Config::new(state_dir, alloc_dir);
+    config.name.clone_from(&naming.name);
+    config.region.clone_from(&naming.region);
+    config.datacenter.clone_from(&naming.datacenter);
+    config.version.clone_from(&host.version);
+    config.http_addr = format_host_port(&addresses.http_advertise);
+    config.servers = servers(merged);
+    if let Some(class) = merged.text("client.node_class") {
+        class.clone_into(&mut config.node_class);
+    }
+    if let Some(pool) = merged.text("client.node_pool") {
+        if pool == "all" {
+            merged.refuse("client.node_pool", "must not be \"all\", which stands for the nodes of every pool");
+        } else {
+            pool.clone_into(&mut config.node_pool);
+        }
+    }
+    config.meta = meta(merged);
+    config.reserved = reserved(merged);
+    config.dynamic_ports = dynamic_ports(merged);
+    config.host_networks = host_networks(merged);
+    network(merged, addresses, &mut config);
+    config.cpu_total_compute = merged.int("client.cpu_total_compute", 0, u32::MAX.into()).filter(|n| *n > 0).map(Mhz);
+    config.memory_total = mebibytes(merged, "client.memory_total_mb");
+    config.disk_total = mebibytes(merged, "client.disk_total_mb");
+    config.disk_free = mebibytes(merged, "client.disk_free_mb");
+    config.max_allocs = merged.int("client.node_max_allocs", 0, u32::MAX.into()).unwrap_or(0);
+    config.default_ineligible = merged.flag("client.default_ineligible").unwrap_or(false);
+    if let Some(parent) = merged.text("client.cgroup_parent") {
+        parent.trim_matches('/').clone_into(&mut config.cgroup_parent);
+    }
+    if let Some(timeout) = merged.duration("client.max_kill_timeout") {
+        config.max_kill_timeout = timeout;
+    }
+    if let Some(delay) = merged.duration("client.offline_restart_delay") {
+        config.offline_restart_delay = delay;
+    }
+    if let Some(count) = merged.int("client.gc_max_allocs", 0, i64::MAX) {
+        config.gc_max_allocs = count;
+    }
+    config.host_env = host.env.clone();
+    config.dev = dev;
+    options(merged, &mut config);
+    config
+}
+
+fn servers(merged: &mut Merged) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for path in ["client.servers", "client.server_join.retry_join", "client.server_join.start_join"] {
+        for list in merged.list(path) {
+            // The flag -servers takes several, separated by commas.
+            for address in list.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+                match with_port(address, DEFAULT_RPC_PORT) {
+                    Ok(address) if all.contains(&address) => {}
+                    Ok(address) => all.push(address),
+                    Err(message) => merged.refuse(path, message),
+                }
+            }
+        }
+    }
+    all
+}
+
+fn meta(merged: &mut Merged) -> BTreeMap<String, String> {
+    let meta = merged.map("client.meta");
+    for key in meta.keys() {
+        if key.is_empty() || key.contains(['\0', '"', '\'', ' ']) || key.starts_with('.') || key.ends_with('.') {
+            merged.refuse("client.meta", format_args!("has the key {key:?}, which jobs could not refer to"));
+        }
+    }
+    meta
+}
+
+fn reserved(merged: &mut Merged) -> NodeReserved {
+    let ports = ports_of(merged.text("client.reserved.reserved_ports")).unwrap_or_else(|message| {
+        merged.refuse("client.reserved.reserved_ports", message);
+        PortSet::default()
+    });
+    NodeReserved {
+        cpu: Mhz(merged.int("client.reserved.cpu", 0, u32::MAX.into()).unwrap_or(0)),
+        memory: mebibytes(merged, "client.reserved.memory").unwrap_or_default(),
+        disk: mebibytes(merged, "client.reserved.disk").unwrap_or_default(),
+        ports,
+    }
+}
+
+fn ports_of(text: Option<&str>) -> Result<PortSet, String> {
+    text.map_or(Ok(PortSet::default()), |text| text.parse().map_err(|error| format!("is not valid: {error}")))
+}
+
+fn mebibytes(merged: &mut Merged, path: &str) -> Option<MebiBytes> {
+    merged.int(path, 0, i64::MAX).filter(|size| *size > 0).map(MebiBytes)
+}
+
+fn dynamic_ports(merged: &mut Merged) -> PortRange {
+    let usual = PortRange::default();
+    let first = merged.int("client.min_dynamic_port", 1, 65_535).unwrap_or(usual.first);
+    let last = merged.int("client.max_dynamic_port", 1, 65_535).unwrap_or(usual.last);
+    if first > last {
+        merged.problems.push(format!(
+            "`client.min_dynamic_port` ({first}) is above `client.max_dynamic_port` ({last}): no port would be left"
+        ));
+    }
+    PortRange { first, last }
+}
+
+fn host_networks(merged: &mut Merged) -> BTreeMap<String, HostNetwork> {
+    let mut networks = BTreeMap::new();
+    for (name, settings) in std::mem::take(&mut merged.host_networks) {
+        let text = |key: &str| match settings.get(key) {
+            Some(Setting { value: Value::Text(text), .. }) => text.clone(),
+            _ => String::new(),
+        };
+        let reserved_ports = ports_of(Some(&text("reserved_ports"))).unwrap_or_else(|message| {
+            let origin = settings.get("reserved_ports").map(|setting| setting.origin.clone()).unwrap_or_default();
+            merged.problems.push(format!("{origin}: `reserved_ports` of host_network \"{name}\" {message}"));
+            PortSet::default()
+        });
+        let network =
+            HostNetwork { name: name.clone(), cidr: text("cidr"), interface: text("interface"), reserved_ports };
+        networks.insert(name, network);
+    }
+    networks
+}
+
+/// An agent that is bound to one loopback address gives its allocations that address.
+fn network(merged: &mut Merged, addresses: &Addresses, config: &mut Config) {
+    config.network_interface = merged.text("client.network_interface").map(str::to_owned);
+    config.network_speed_mbits = merged.int("client.network_speed", 0, u32::MAX.into()).filter(|speed| *speed > 0);
+    if config.network_interface.is_none() && addresses.bind.is_loopback() {
+        config.network_address = Some(addresses.bind);
+    }
+}
+
+fn options(merged: &mut Merged, config: &mut Config) {
+    for (key, value) in merged.map("client.options") {
+        let values = || value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned);
+        match key.as_str() {
+            "env.denylist" | "env.blacklist" => config.env_denylist = values().collect(),
+            // Read where drivers are put together.
+            "driver.allowlist"
+            | "driver.whitelist"
+            | "driver.denylist"
+            | "driver.blacklist"
+            | "driver.raw_exec.enable" => {}
+            "user.checked_drivers" | "user.denylist" | "user.blacklist" => merged.refuse(
+                "client.options",
+                format_args!(
+                    "has {key}, which is not built yet, so no user would be denied: use denied_host_uids in the \
+                     configuration of plugin \"raw_exec\""
+                ),
+            ),
+            _ => merged.warnings.push(format!("`client.options` has {key}, which has no effect")),
+        }
+    }
+}

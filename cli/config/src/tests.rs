@@ -1,0 +1,342 @@
+//! What a whole configuration becomes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::keys::{self, Contents, Fate};
+use crate::{Agent, Error, Flag, Host, LogFormat, LogLevel, Sources, load};
+
+fn host() -> Host {
+    Host {
+        hostname: "box".into(),
+        address: Some("10.0.0.7".parse().unwrap()),
+        cores: 4,
+        version: "1.2.3".into(),
+        env: BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]),
+        scratch_dir: "/tmp/scratch".into(),
+    }
+}
+
+struct Files(tempfile::TempDir, Vec<PathBuf>);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap(), Vec::new())
+    }
+
+    fn with(mut self, name: &str, text: &str) -> Self {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        self.1.push(path);
+        self
+    }
+
+    fn load(&self) -> Result<Agent, Error> {
+        load(&Sources { files: self.1.clone(), ..Sources::default() }, &host())
+    }
+}
+
+fn flags(dev: bool, flags: &[(&'static str, &'static str, &str)]) -> Result<Agent, Error> {
+    let flags = flags.iter().map(|(name, key, value)| Flag { name, key, value: (*value).to_owned() }).collect();
+    load(&Sources { dev, flags, ..Sources::default() }, &host())
+}
+
+const SERVER: &str = r#"data_dir = "/var/lib/orch"
+bind_addr = "127.0.0.1"
+server {
+  enabled = true
+  bootstrap_expect = 1
+}
+"#;
+
+#[test]
+fn a_development_agent_is_both_on_loopback_and_runs_any_program() {
+    let agent = flags(true, &[]).unwrap();
+    assert_eq!(agent.http.listen, ["127.0.0.1:4646".parse::<SocketAddr>().unwrap()]);
+    assert_eq!(agent.scratch_dir, Some("/tmp/scratch".into()));
+    let server = agent.server.unwrap();
+    assert_eq!((server.bootstrap_expect, server.rpc_advertise.as_str()), (1, "127.0.0.1:4647"));
+    let client = agent.client.unwrap();
+    assert_eq!((client.dev, client.network_address), (true, Some("127.0.0.1".parse().unwrap())));
+    assert_eq!(agent.plugins["raw_exec"]["enabled"], true);
+    assert_eq!(agent.logging.level, LogLevel::Info);
+    assert_eq!(agent.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_development_agent_with_a_data_directory_keeps_it() {
+    let agent = flags(true, &[("-data-dir", "data_dir", "/srv/orch")]).unwrap();
+    assert_eq!(agent.scratch_dir, None);
+    let client = agent.client.unwrap();
+    assert_eq!((client.dev, client.state_dir), (false, "/srv/orch/client".into()));
+}
+
+#[test]
+fn every_supported_value_arrives_where_it_belongs() {
+    let text = r#"
+region     = "eu"
+datacenter = "fra1"
+name       = "n1"
+data_dir   = "/var/lib/orch"
+bind_addr  = "10.1.2.3"
+log_level  = "WARN"
+log_json   = true
+ports {
+  http = 5646
+  rpc  = 5647
+}
+advertise { rpc = "192.0.2.5" }
+http_api_response_headers = { "X-A" = "b" }
+telemetry { prometheus_metrics = true }
+server {
+  enabled          = true
+  bootstrap_expect = 3
+  raft_multiplier  = 2
+  num_schedulers   = 2
+  job_gc_threshold = "1h"
+  server_join {
+    retry_join     = ["a", "b:9", "10.0.0.1"]
+    retry_interval = "5s"
+  }
+}
+client {
+  enabled          = true
+  node_class       = "big"
+  node_pool        = "gpu"
+  max_kill_timeout = "1m"
+  min_dynamic_port = 25000
+  max_dynamic_port = 26000
+  options          = { "env.denylist" = "SECRET, KEY", "driver.denylist" = "mock_driver" }
+  meta { rack = "r1" }
+  reserved {
+    cpu            = 500
+    memory         = 256
+    disk           = 1024
+    reserved_ports = "22,80-90"
+  }
+  host_network "public" {
+    cidr           = "203.0.113.0/24"
+    reserved_ports = "53"
+  }
+}
+plugin "raw_exec" {
+  config {
+    enabled        = true
+    denied_envvars = ["A"]
+  }
+}
+"#;
+    let agent = Files::new().with("a.hcl", text).load().unwrap();
+    assert_eq!((agent.name.as_str(), agent.region.as_str(), agent.datacenter.as_str()), ("n1", "eu", "fra1"));
+    assert_eq!((agent.logging.level, agent.logging.format), (LogLevel::Warn, LogFormat::Json));
+    assert_eq!(agent.http.listen, ["10.1.2.3:5646".parse::<SocketAddr>().unwrap()]);
+    assert!(agent.http.prometheus);
+    let server = agent.server.unwrap();
+    assert_eq!(server.retry_join, ["a:4647", "b:9", "10.0.0.1:4647"]);
+    assert_eq!(server.rpc_advertise, "192.0.2.5:5647");
+    assert_eq!((server.raft.multiplier, server.num_schedulers, server.bootstrap_expect), (2, 2, 3));
+    assert_eq!((server.gc.jobs, server.retry_interval), (Duration::from_secs(3600), Duration::from_secs(5)));
+    let client = agent.client.unwrap();
+    assert_eq!((client.node_class.as_str(), client.node_pool.as_str()), ("big", "gpu"));
+    assert_eq!(client.meta["rack"], "r1");
+    assert_eq!((client.dynamic_ports.first, client.dynamic_ports.last), (25_000, 26_000));
+    assert_eq!((client.reserved.cpu.0, client.reserved.memory.0, client.reserved.disk.0), (500, 256, 1024));
+    assert_eq!(client.reserved.ports.to_string(), "22,80-90");
+    assert_eq!(client.host_networks["public"].cidr, "203.0.113.0/24");
+    assert_eq!(client.env_denylist, BTreeSet::from(["SECRET".to_owned(), "KEY".to_owned()]));
+    assert_eq!(client.max_kill_timeout, Duration::from_secs(60));
+    assert_eq!(agent.driver_denylist, BTreeSet::from(["mock_driver".to_owned()]));
+    assert_eq!(agent.plugins["raw_exec"]["denied_envvars"], serde_json::json!(["A"]));
+    assert_eq!(agent.shown["server"]["server_join"]["retry_join"], serde_json::json!(["a", "b:9", "10.0.0.1"]));
+}
+
+#[test]
+fn json_says_the_same_as_hcl() {
+    let text = r#"{"data_dir": "/d", "bind_addr": "127.0.0.1", "server": {"enabled": true, "bootstrap_expect": 1},
+        "plugin": {"raw_exec": {"config": {"enabled": true}}}}"#;
+    let agent = Files::new().with("a.json", text).load().unwrap();
+    assert_eq!(agent.server.unwrap().bootstrap_expect, 1);
+    assert_eq!(agent.plugins["raw_exec"]["enabled"], true);
+}
+
+#[test]
+fn later_files_win_directories_are_read_in_order_and_flags_come_last() {
+    let files = Files::new()
+        .with("20.hcl", "region = \"b\"\ndatacenter = \"b\"\nname = \"b\"\nclient { servers = [\"y\"] }")
+        .with("10.hcl", &format!("region = \"a\"\ndatacenter = \"a\"\nclient {{ servers = [\"x\"] }}\n{SERVER}"))
+        .with("30.txt", "this is { no configuration");
+    let sources = Sources {
+        dev: false,
+        files: vec![files.0.path().to_owned()],
+        flags: vec![
+            Flag { name: "-region", key: "region", value: "flag".into() },
+            Flag { name: "-client", key: "client.enabled", value: "true".into() },
+        ],
+    };
+    let agent = load(&sources, &host()).unwrap();
+    assert_eq!((agent.region.as_str(), agent.datacenter.as_str(), agent.name.as_str()), ("flag", "b", "b"));
+    assert_eq!(agent.client.unwrap().servers, ["x:4647", "y:4647"]);
+    assert_eq!(agent.files.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_is_told_at_its_place_all_at_once() {
+    let text = "data_dir = \"/d\"\nserver {\n  enabled = true\n  bootstrap_expct = 3\n  num_schedulers = \"many\"\n}\nclint { }\n";
+    let error = Files::new().with("bad.hcl", text).load().unwrap_err().to_string();
+    for part in [
+        "bad.hcl:4:3: error: `server` has no attribute `bootstrap_expct`",
+        "help: did you mean `bootstrap_expect`?",
+        "bad.hcl:5:20: error: `num_schedulers` must be a whole number",
+        "bad.hcl:7:1: error:",
+        "did you mean `client`?",
+    ] {
+        assert!(error.contains(part), "{part:?} is missing in\n{error}");
+    }
+}
+
+#[test]
+fn what_would_weaken_safety_is_refused() {
+    for (text, part) in [
+        ("acl { enabled = true }", "`acl.enabled` is refused: ACLs are not built yet"),
+        ("tls { rpc = true }", "`tls.rpc` is refused: TLS is not built yet"),
+        ("tls { verify_https_client = true }", "`tls.verify_https_client` is refused"),
+        ("server { encrypt = \"abc\" }", "`server.encrypt` is refused"),
+        ("server { non_voting_server = true }", "`server.non_voting_server` is refused"),
+        (
+            "server {\n client_introduction { enforcement = \"strict\" }\n}",
+            "`server.client_introduction.enforcement = \"strict\"`",
+        ),
+        ("audit { enabled = true }", "`audit` is refused: the audit log is not built yet"),
+        ("keyring \"awskms\" { active = true }", "is refused: there is no keyring yet"),
+        ("client {\n enabled = true\n options = { \"user.denylist\" = \"root\" }\n}", "no user would be denied"),
+        ("bind_addr = \"{{ GetPrivateIP }}\"", "templates such as"),
+        ("data_dir = \"relative\"", "must be an absolute path"),
+        ("ports { http = 70000 }", "must be from 0 to 65535, not 70000"),
+        ("log_level = \"loud\"", "must be one of trace, debug"),
+    ] {
+        let error = Files::new().with("a.hcl", text).load().unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {part:?} is missing in\n{error}");
+    }
+    let flag = flags(true, &[("-encrypt", "server.encrypt", "abc")]).unwrap_err().to_string();
+    assert!(flag.starts_with("`-encrypt` is refused"), "{flag}");
+}
+
+#[test]
+fn asking_for_nothing_is_not_refused() {
+    let text = format!("{SERVER}acl {{ enabled = false }}\ntls {{ http = false }}\ndisable_update_check = true\n");
+    let agent = Files::new().with("a.hcl", &text).load().unwrap();
+    assert_eq!(agent.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_has_no_effect_is_named_once() {
+    let server = SERVER.replace("}", "  heartbeat_grace = \"30s\"\n}");
+    let text = format!("{server}consul {{ address = \"x\" }}\nplugin \"docker\" {{ }}\n");
+    let files = Files::new().with("a.hcl", &text);
+    let warnings = files.load().unwrap().warnings;
+    let shown: Vec<&str> = warnings.iter().map(|warning| warning.rsplit_once("a.hcl:").unwrap().1).collect();
+    assert_eq!(
+        shown,
+        [
+            "6:21: `server.heartbeat_grace` has no effect: failure detection does not depend on the size of the cluster: \
+             clients beat every 3 s, and a node is down after 10 s of silence",
+            "9:1: `plugin \"docker\"` has no effect: a driver of that name is not built yet, or takes no configuration",
+            "8:1: `consul` has no effect: Consul is not spoken to",
+        ]
+    );
+}
+
+#[test]
+fn an_open_port_is_warned_of() {
+    let agent = Files::new().with("a.hcl", &SERVER.replace("127.0.0.1", "0.0.0.0")).load().unwrap();
+    assert!(
+        agent.warnings[0].starts_with("the agent listens on 0.0.0.0:4646 and 0.0.0.0:4647 without TLS"),
+        "{:?}",
+        agent.warnings
+    );
+    assert_eq!(agent.server.unwrap().rpc_advertise, "10.0.0.7:4647");
+    let tests_use = Files::new().with("a.hcl", &SERVER.replace("127.0.0.1", "127.7.0.1")).load().unwrap();
+    assert_eq!(tests_use.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn an_agent_that_cannot_work_is_refused() {
+    for (text, part) in [
+        ("data_dir = \"/d\"", "the agent is neither server nor client"),
+        ("server { enabled = true }", "`data_dir` is missing"),
+        ("data_dir = \"/d\"\nserver {\n enabled = true\n bootstrap_expect = 3\n}", "knows none of the others"),
+        ("data_dir = \"/d\"\nclient { enabled = true }", "this client knows no server"),
+        (
+            "data_dir = \"/d\"\nclient {\n min_dynamic_port = 30000\n max_dynamic_port = 20000\n}",
+            "no port would be left",
+        ),
+    ] {
+        let files = Files::new().with("a.hcl", text);
+        let sources = Sources {
+            files: files.1.clone(),
+            flags: if text.contains("dynamic") {
+                vec![Flag { name: "-client", key: "client.enabled", value: "true".into() }]
+            } else {
+                Vec::new()
+            },
+            ..Sources::default()
+        };
+        let error = load(&sources, &host()).unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {part:?} is missing in\n{error}");
+    }
+    let missing = load(&Sources { files: vec!["/nowhere.hcl".into()], ..Sources::default() }, &host()).unwrap_err();
+    assert!(missing.to_string().contains("cannot read /nowhere.hcl"), "{missing}");
+}
+
+/// What a later issue builds leaves these lists.
+#[test]
+fn the_table_lists_what_is_refused_and_what_is_ignored() {
+    let mut refused = Vec::new();
+    let mut ignored = 0;
+    let mut seen = BTreeSet::new();
+    for section in keys::sections() {
+        match section.contents {
+            Contents::Keys(keys) => {
+                for key in keys {
+                    let path = if section.path.is_empty() {
+                        key.name.to_owned()
+                    } else {
+                        format!("{}.{}", section.path, key.name)
+                    };
+                    assert!(seen.insert(path.clone()), "{path} stands in the table twice");
+                    match key.fate {
+                        Fate::Refused(_) => refused.push(path),
+                        Fate::RefusedAs(value, _) => refused.push(format!("{path}={value}")),
+                        Fate::Ignored(why) => {
+                            assert!(!why.ends_with('.') && why.len() > 10, "{path}: {why}");
+                            ignored += 1;
+                        }
+                        Fate::Supported | Fate::Moot => {}
+                    }
+                }
+            }
+            Contents::Ignored(..) => ignored += 1,
+            Contents::Refused(_) => refused.push(section.path.to_owned()),
+            Contents::Plugin => {}
+        }
+    }
+    assert_eq!(
+        refused,
+        [
+            "acl.enabled",
+            "tls.http",
+            "tls.rpc",
+            "tls.verify_server_hostname",
+            "tls.verify_https_client",
+            "server.non_voting_server",
+            "server.encrypt",
+            "server.client_introduction.enforcement=strict",
+            "audit",
+            "sentinel",
+            "keyring",
+        ]
+    );
+    assert!(ignored > 50, "{ignored}");
+}

@@ -1,0 +1,71 @@
+//! Where the agent's messages go.
+
+use anyhow::Context as _;
+use orch_config::{LogFormat, LogLevel, LoggingConfig};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use super::log_file::RotatedFile;
+
+/// The agent's messages: to standard error, and to a file if there is one.
+#[derive(Debug)]
+pub(super) struct Logging {
+    level: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Logging {
+    /// Begins to log.
+    pub(super) fn start(config: &LoggingConfig) -> anyhow::Result<Self> {
+        let (filter, level) = reload::Layer::new(filter(config.level));
+        let file = match &config.file {
+            Some(file) => {
+                let opened = RotatedFile::open(file.clone());
+                let opened = opened.with_context(|| format!("cannot write the log file {}", file.path.display()))?;
+                Some(layer(config, opened))
+            }
+            None => None,
+        };
+        let subscriber = Registry::default().with(filter).with(layer(config, std::io::stderr)).with(file);
+        subscriber.try_init().context("cannot begin to log")?;
+        Ok(Self { level })
+    }
+
+    /// Changes what is logged from now on.
+    pub(super) fn set_level(&self, level: LogLevel) -> Result<(), reload::Error> {
+        self.level.reload(filter(level))
+    }
+}
+
+/// Libraries below us speak up only where a person should know.
+fn filter(level: LogLevel) -> EnvFilter {
+    let quiet = match level {
+        LogLevel::Trace => "debug",
+        LogLevel::Debug | LogLevel::Info | LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+        LogLevel::Off => "off",
+    };
+    let mut directives = level.as_str().to_owned();
+    for library in ["openraft", "h2", "hyper", "hyper_util", "tonic", "tower"] {
+        directives.push_str(&format!(",{library}={quiet}"));
+    }
+    EnvFilter::new(directives)
+}
+
+fn layer<S, W>(config: &LoggingConfig, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_file(config.with_location)
+        .with_line_number(config.with_location);
+    match config.format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}

@@ -1,0 +1,43 @@
+//! `orch alloc …`.
+
+mod follow;
+pub(crate) mod fs;
+pub(crate) mod logs;
+mod restart;
+mod signal;
+pub(crate) mod status;
+mod stop;
+mod target;
+
+use clap::Subcommand;
+
+use super::Outcome;
+use crate::context::Context;
+
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub(crate) enum AllocCommand {
+    /// Show an allocation
+    Status(status::StatusArgs),
+    /// Show the output of a task
+    Logs(logs::LogsArgs),
+    /// Show the files of an allocation
+    Fs(fs::FsArgs),
+    /// Stop an allocation, so that it is replaced
+    Stop(stop::StopArgs),
+    /// Start tasks of an allocation again, where they are
+    Restart(restart::RestartArgs),
+    /// Send a signal to tasks of an allocation
+    Signal(signal::SignalArgs),
+}
+
+pub(crate) async fn run(context: &Context, command: AllocCommand) -> Outcome {
+    match command {
+        AllocCommand::Status(args) => status::run(context, args).await,
+        AllocCommand::Logs(args) => logs::run(context, args).await,
+        AllocCommand::Fs(args) => fs::run(context, args).await,
+        AllocCommand::Stop(args) => stop::run(context, args).await,
+        AllocCommand::Restart(args) => restart::run(context, args).await,
+        AllocCommand::Signal(args) => signal::run(context, args).await,
+    }
+}

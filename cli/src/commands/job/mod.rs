@@ -1,0 +1,75 @@
+//! `orch job …`.
+
+pub(crate) mod allocs;
+mod diff;
+mod eval;
+mod file;
+pub(crate) mod init;
+pub(crate) mod inspect;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod validate;
+
+use clap::Subcommand;
+
+use super::{DONE, Outcome};
+use crate::context::Context;
+use crate::monitor;
+use crate::terminal;
+
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub(crate) enum JobCommand {
+    /// Run a job, or update it
+    Run(run::RunArgs),
+    /// Say what running a job would change; exits with 1 if it creates or destroys allocations, with 255 on errors
+    Plan(plan::PlanArgs),
+    /// Show jobs, or one in detail
+    Status(status::StatusArgs),
+    /// Stop jobs
+    Stop(stop::StopArgs),
+    /// Check a job file
+    Validate(validate::ValidateArgs),
+    /// Show a job as it is stored
+    Inspect(inspect::InspectArgs),
+    /// Show the allocations of a job
+    Allocs(allocs::AllocsArgs),
+    /// Have the scheduler look at a job again
+    Eval(eval::EvalArgs),
+    /// Write an example job file
+    Init(init::InitArgs),
+}
+
+pub(crate) async fn run(context: &Context, command: JobCommand) -> Outcome {
+    match command {
+        JobCommand::Run(args) => run::run(context, args).await,
+        JobCommand::Plan(args) => plan::run(context, args).await,
+        JobCommand::Status(args) => status::run(context, args).await,
+        JobCommand::Stop(args) => stop::run(context, args).await,
+        JobCommand::Validate(args) => validate::run(context, args).await,
+        JobCommand::Inspect(args) => inspect::run(context, args).await,
+        JobCommand::Allocs(args) => allocs::run(context, args).await,
+        JobCommand::Eval(args) => eval::run(context, args).await,
+        JobCommand::Init(args) => init::run(&args),
+    }
+}
+
+/// Follows an evaluation that a command created, or only names it.
+async fn follow(context: &Context, eval: &str, detach: bool, verbose: super::Verbose) -> Outcome {
+    if eval.is_empty() {
+        return Ok(DONE);
+    }
+    if detach {
+        terminal::line(format!("Evaluation ID: {}", verbose.id(eval)));
+        return Ok(DONE);
+    }
+    monitor::evaluation(context, eval, verbose).await
+}
+
+fn print_warnings(style: crate::output::Style, warnings: &str) {
+    if !warnings.is_empty() {
+        terminal::line(style.yellow(&format!("Job Warnings:\n{warnings}\n")));
+    }
+}

@@ -1,0 +1,24 @@
+//! `orch system …`.
+
+use clap::Subcommand;
+
+use super::{DONE, Outcome};
+use crate::context::Context;
+use crate::terminal;
+
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub(crate) enum SystemCommand {
+    /// Remove ended jobs, evaluations, allocations and lost nodes now
+    Gc,
+}
+
+pub(crate) async fn run(context: &Context, command: SystemCommand) -> Outcome {
+    match command {
+        SystemCommand::Gc => {
+            context.client.system_gc().await?;
+            terminal::line("System GC requested");
+            Ok(DONE)
+        }
+    }
+}
