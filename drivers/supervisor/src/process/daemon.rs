@@ -190,6 +190,8 @@ fn clean_up(supervisor: &Supervisor) {
         (&supervisor.args.lifetime, &supervisor.ending)
         && ending.kill
     {
+        // Tasks' secrets are mounts; while one is there its directory cannot go.
+        let _kept_if_in_use = orch_host::mounts::unmount_below(directory);
         let _kept_if_in_use = std::fs::remove_dir_all(directory);
     }
 }
