@@ -53,7 +53,9 @@ impl State {
                 (Some(row), Table::Jobs) => row.job.modify_index.max(row.summary_index),
                 (Some(row), Table::Allocs) => row.allocs_index.max(row.job.create_index),
                 (Some(row), Table::Evals) => row.evals_index.max(row.job.create_index),
-                (None, _) | (Some(_), Table::Nodes | Table::SchedulerConfig) => self.table_index(*table),
+                // What the job's row said of its allocations and evaluations was never above its own last change.
+                (None, _) => self.table_index(*table).max(self.table_index(Table::Jobs)),
+                (Some(_), Table::Nodes | Table::SchedulerConfig) => self.table_index(*table),
             },
             Scope::Node(Table::Allocs, node) => self.node_allocs_index(node),
             Scope::Node(table, node) => self.node(node).map_or(self.table_index(*table), |node| node.modify_index),

@@ -120,8 +120,12 @@ impl<'a> Group<'_, 'a> {
         alloc.is_client_terminal() && alloc.job.version != self.job.version
     }
 
+    /// Whether allocations out of contact are replaced before they are lost.
+    ///
+    /// Nodes are disconnected when many fell silent together; replacing at once what they run is what the brake is there
+    /// to prevent, so a group must ask for it.
     fn replaces_what_is_away(&self) -> bool {
-        self.group.disconnect.as_ref().and_then(|disconnect| disconnect.replace).unwrap_or(true)
+        self.group.disconnect.as_ref().and_then(|disconnect| disconnect.replace).unwrap_or(false)
     }
 
     /// Whether a new allocation of the same name may be called the successor of one that has ended.

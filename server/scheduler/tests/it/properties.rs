@@ -220,10 +220,14 @@ proptest! {
         }
         world.wait(Nanos::from_secs(3600));
         world.settle();
-        for eval in world.blocked() {
-            world.process(&eval);
+        let mut has_moved = true;
+        while has_moved {
+            has_moved = false;
+            for eval in world.blocked() {
+                has_moved |= !world.process(&eval).plan.is_empty();
+            }
+            world.settle();
         }
-        world.settle();
         let jobs: Vec<_> = world.state.jobs().map(|row| row.job.clone()).collect();
         for job in jobs {
             world.register((*job).clone());

@@ -182,6 +182,7 @@ fn set(mut job: Job, setting: &str) -> Job {
         "reconcile" => {
             group.disconnect = Some(DisconnectStrategy { reconcile: value.into(), ..DisconnectStrategy::default() });
         }
+        "replace" => group.disconnect.get_or_insert_default().replace = Some(value == "true"),
         other => panic!("there is no setting {other}"),
     }
     job

@@ -184,6 +184,13 @@ fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) ->
         tx.put_alloc(old, false);
     }
     tx.put_alloc(new_alloc(plan, job, placement), true);
+    if let Some(previous) = previous.filter(|_| hands_over)
+        && !(previous.usage.fits_in(placement.usage) && previous.ports == placement.ports)
+        && let Some(node) = tx.state.node(&placement.node_id)
+    {
+        // What the successor does not need is free for others.
+        tx.changes.freed.insert(node.id, node.computed_class);
+    }
     Ok(())
 }
 
