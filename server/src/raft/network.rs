@@ -1,5 +1,7 @@
 //! openraft's way to other servers: its requests as documents in gRPC envelopes.
 
+#![expect(clippy::result_large_err, reason = "the size of its errors is openraft's choice")]
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

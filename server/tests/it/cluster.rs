@@ -50,7 +50,8 @@ pub(crate) fn config(name: &str, addr: SocketAddr, dir: &Path, expect: u32, join
 
 /// A server, its directory and its address; it can be stopped and started again.
 pub(crate) struct Member {
-    pub(crate) dir: Arc<TempDir>,
+    /// Keeps the directory while the member is there.
+    _dir: Arc<TempDir>,
     pub(crate) config: Config,
     pub(crate) server: Option<Server>,
 }
@@ -58,7 +59,7 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) async fn start(config: Config, dir: Arc<TempDir>) -> Self {
         let server = Server::start(config.clone()).await.unwrap();
-        Self { dir, config, server: Some(server) }
+        Self { _dir: dir, config, server: Some(server) }
     }
 
     pub(crate) fn plane(&self) -> Arc<dyn ControlPlane> {

@@ -1,0 +1,201 @@
+//! Commands that nobody should send: ids of a small space, so that they name what is there, and any value beside them.
+
+use std::sync::Arc;
+
+use orch_model::allocation::{AllocPort, AllocUpdate, StopReason};
+use orch_model::evaluation::{EvalOutcome, EvalStatus, Evaluation, Trigger};
+use orch_model::ids::{ClusterId, PlanId, RaftId};
+use orch_model::job::JobType;
+use orch_model::operator::SchedulerConfig;
+use orch_model::plan::{InPlaceUpdate, Placement, Plan, Stop};
+use orch_model::units::Usage;
+use orch_model::{AllocId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, StateIndex, Timestamp, testing};
+use orch_state::Command;
+use orch_state::commands::*;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::steps::client_status;
+use crate::world::node_id;
+
+fn small_uuid() -> impl Strategy<Value = Uuid> {
+    (0..6_u128).prop_map(Uuid::from_u128)
+}
+
+fn alloc_id() -> impl Strategy<Value = AllocId> {
+    small_uuid().prop_map(AllocId::from_uuid)
+}
+
+fn eval_id() -> impl Strategy<Value = EvalId> {
+    small_uuid().prop_map(EvalId::from_uuid)
+}
+
+fn key() -> impl Strategy<Value = JobKey> {
+    (prop::bool::weighted(0.3), 0..4_u8).prop_map(|(other, number)| {
+        let namespace = if other { "other" } else { "default" };
+        JobKey::new(&namespace.into(), &format!("job-{number}").as_str().into())
+    })
+}
+
+fn index() -> impl Strategy<Value = StateIndex> {
+    prop_oneof![6 => 0..12_u64, 1 => any::<u64>()].prop_map(StateIndex)
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    (key(), prop_oneof![-1..4_i64, Just(i64::MIN)], any::<i64>(), 0..3_usize, "[a-z]{0,3}").prop_map(
+        |(key, count, priority, groups, kind)| {
+            let mut job = testing::job(key.job_id.as_str(), count);
+            job.namespace = key.namespace;
+            job.priority = priority;
+            let group = job.task_groups[0].clone();
+            job.task_groups = vec![group; groups];
+            if !kind.is_empty() {
+                job.r#type = kind;
+            }
+            job.version = u64::MAX;
+            job.create_index = StateIndex(u64::MAX);
+            job
+        },
+    )
+}
+
+fn eval() -> impl Strategy<Value = Evaluation> {
+    let status = prop::sample::select(EvalStatus::ALL.to_vec());
+    (eval_id(), key(), any::<u16>(), status, any::<i64>(), prop::option::of(any::<u32>())).prop_map(
+        |(id, key, priority, status, wait, queued)| {
+            let mut eval = Evaluation::new(id, &key, priority, JobType::Batch, Trigger::QueuedAllocs);
+            eval.status = status;
+            eval.wait_until = Timestamp(wait);
+            eval.create_index = StateIndex(u64::MAX);
+            eval.outcome = queued.map(|queued| {
+                let mut outcome = EvalOutcome::default();
+                outcome.queued.insert("web".into(), queued);
+                Arc::new(outcome)
+            });
+            eval
+        },
+    )
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    let cpu = prop_oneof![4 => 0..2000_u32, 1 => any::<u32>()];
+    let size = || prop_oneof![4 => 0..2000_u64, 1 => any::<u64>()];
+    (cpu, size(), size()).prop_map(|(cpu, memory, disk)| Usage {
+        cpu: Mhz(cpu),
+        memory: MebiBytes(memory),
+        disk: MebiBytes(disk),
+    })
+}
+
+fn port() -> impl Strategy<Value = AllocPort> {
+    (any::<u16>(), 8080..8083_u16, 0..5_u8, prop::bool::weighted(0.3)).prop_map(|(ask, value, node, ignored)| {
+        AllocPort { ask, value, address: std::net::IpAddr::from([10, 0, 0, node]), ignore_collision: ignored }
+    })
+}
+
+fn placement() -> impl Strategy<Value = Placement> {
+    let ports = prop::collection::vec(port(), 0..3);
+    (alloc_id(), 0..3_u16, any::<u32>(), 0..6_u32, usage(), ports, prop::option::of(alloc_id())).prop_map(
+        |(alloc_id, group, index, node, usage, ports, previous)| Placement {
+            alloc_id,
+            group,
+            index,
+            node_id: node_id(node),
+            usage,
+            ports: ports.into_iter().collect(),
+            previous,
+            scores: Arc::default(),
+        },
+    )
+}
+
+fn stop() -> impl Strategy<Value = Stop> {
+    (alloc_id(), prop::option::of(client_status())).prop_map(|(alloc_id, client_status)| Stop {
+        alloc_id,
+        reason: StopReason::Updated,
+        client_status,
+    })
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let job = (key(), index(), 0..4_u64).prop_map(|(job, created, version)| JobVersionKey { job, created, version });
+    let in_place = (alloc_id(), 0..3_u16).prop_map(|(alloc_id, group)| InPlaceUpdate { alloc_id, group });
+    let changes = (
+        prop::collection::vec(placement(), 0..4),
+        prop::collection::vec(stop(), 0..3),
+        prop::collection::vec(in_place, 0..3),
+        prop::collection::vec(eval(), 0..3),
+    );
+    (small_uuid(), eval_id(), job, index(), any::<bool>(), changes).prop_map(
+        |(id, eval_id, job, placed_index, all_at_once, (placements, stops, in_place, when_whole))| Plan {
+            id: PlanId::from_uuid(id),
+            eval_id,
+            job,
+            placed_index,
+            all_at_once,
+            placements,
+            stops,
+            in_place,
+            when_whole,
+        },
+    )
+}
+
+fn update() -> impl Strategy<Value = (orch_model::NodeId, AllocUpdate)> {
+    (0..6_u32, alloc_id(), client_status())
+        .prop_map(|(node, id, client_status)| (node_id(node), AllocUpdate { id, client_status, tasks: Arc::default() }))
+}
+
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    let register = (job(), eval_id(), prop::option::of(any::<u16>()), prop::option::of(index())).prop_map(
+        |(job, eval_id, eval_priority, enforce_index)| {
+            let submission = None;
+            Command::RegisterJob(Box::new(RegisterJob { job, eval_id, eval_priority, enforce_index, submission }))
+        },
+    );
+    let deregister = (key(), any::<bool>(), eval_id()).prop_map(|(job, purge, eval_id)| {
+        Command::DeregisterJob(DeregisterJob { job, purge, eval_id, eval_priority: Some(u16::MAX) })
+    });
+    let node = (0..6_u32, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(number, cpu, memory, seed)| {
+        let description = Arc::new(testing::node(number).size(cpu, memory).description());
+        Command::RegisterNode(RegisterNode { node_id: node_id(number), description, server: RaftId(2), seed })
+    });
+    let describe = (0..6_u32, 0..3_u64, 0..3_u32).prop_map(|(number, epoch, max_allocs)| {
+        let mut description = testing::node(number).meta("kind", "other").description();
+        description.max_allocs = max_allocs;
+        Command::DescribeNode(DescribeNode { node_id: node_id(number), epoch, description: Arc::new(description) })
+    });
+    let reap = (
+        prop::collection::vec(eval_id(), 0..4),
+        prop::collection::vec(alloc_id(), 0..4),
+        prop::collection::vec(key(), 0..3),
+    )
+        .prop_map(|(evals, allocs, jobs)| {
+            let nodes = (0..6).map(node_id).collect();
+            Command::Reap(Reap { evals, allocs, jobs, nodes })
+        });
+    let config = (any::<bool>(), prop::option::of(index())).prop_map(|(paused, check_index)| {
+        let config = SchedulerConfig { pause_eval_broker: paused, ..SchedulerConfig::default() };
+        Command::SetSchedulerConfig(SetSchedulerConfig { config, check_index })
+    });
+    let form = (small_uuid(), any::<u16>())
+        .prop_map(|(id, version)| Command::FormCluster(FormCluster { cluster_id: ClusterId::from_uuid(id), version }));
+    prop_oneof![
+        2 => register,
+        1 => deregister,
+        1 => (key(), eval_id()).prop_map(|(job, eval_id)| Command::EvaluateJob(EvaluateJob { job, eval_id })),
+        2 => node,
+        1 => describe,
+        6 => prop::collection::vec(plan(), 0..3).prop_map(|plans| Command::ApplyPlans(ApplyPlans { plans })),
+        2 => (prop::collection::vec(update(), 0..4), any::<u64>())
+            .prop_map(|(updates, seed)| Command::UpdateAllocs(UpdateAllocs { updates, seed })),
+        1 => (alloc_id(), eval_id(), any::<bool>()).prop_map(|(alloc_id, eval_id, no_shutdown_delay)| {
+            Command::StopAlloc(StopAlloc { alloc_id, no_shutdown_delay, eval_id })
+        }),
+        2 => prop::collection::vec(eval(), 0..4).prop_map(|evals| Command::PutEvals(PutEvals { evals })),
+        1 => reap,
+        1 => config,
+        1 => form,
+        1 => any::<u16>().prop_map(|version| Command::RaiseVersion(RaiseVersion { version })),
+    ]
+}

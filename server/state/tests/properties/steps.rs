@@ -1,0 +1,152 @@
+//! What may happen next, drawn.
+
+use orch_model::allocation::ClientStatus;
+use orch_model::job::{NetworkResource, Port, ReschedulePolicy};
+use orch_model::node::{Eligibility, NodeStatus};
+use orch_model::{Job, Nanos, testing};
+use orch_state::Command;
+use proptest::prelude::*;
+
+use crate::arbitrary;
+
+/// What happens next.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Node {
+        number: u32,
+        grows: bool,
+    },
+    Silence {
+        at: usize,
+        status: NodeStatus,
+        old: bool,
+    },
+    PurgeNode {
+        at: usize,
+    },
+    EvaluateNode {
+        at: usize,
+    },
+    Eligibility {
+        at: usize,
+        eligibility: Eligibility,
+    },
+    Register(Spec),
+    Deregister {
+        at: usize,
+        purge: bool,
+    },
+    StopAlloc {
+        at: usize,
+    },
+    Report {
+        at: usize,
+        status: ClientStatus,
+    },
+    /// A worker looks at an evaluation, with a state of so many entries ago.
+    Plan {
+        at: usize,
+        age: usize,
+    },
+    /// Plans arrive at the log; those that are kept arrive again.
+    Deliver {
+        at: usize,
+        count: usize,
+        keep: bool,
+    },
+    /// An entry's command is proposed once more.
+    Repeat {
+        at: usize,
+    },
+    /// Someone asks for everything to be forgotten.
+    Reap,
+    /// Something that nobody should send.
+    Arbitrary(Box<Command>),
+}
+
+/// A job, drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    number: u8,
+    other_namespace: bool,
+    batch: bool,
+    count: i64,
+    cpu: i64,
+    static_port: bool,
+    all_at_once: bool,
+    env: u8,
+    second_group: bool,
+}
+
+impl Spec {
+    pub(crate) fn job(&self) -> Job {
+        let mut job = testing::job(&format!("job-{}", self.number), self.count);
+        job.all_at_once = self.all_at_once;
+        if self.other_namespace {
+            job.namespace = "other".into();
+        }
+        if self.batch {
+            job.r#type = "batch".into();
+        }
+        let group = &mut job.task_groups[0];
+        group.tasks[0].resources.as_mut().unwrap().cpu = self.cpu;
+        group.tasks[0].env.insert("VERSION".into(), self.env.to_string());
+        group.reschedule_policy = Some(ReschedulePolicy {
+            delay: Some(Nanos::from_secs(5)),
+            delay_function: "constant".into(),
+            unlimited: Some(true),
+            ..ReschedulePolicy::default()
+        });
+        if self.static_port {
+            let port = Port { label: "http".into(), value: 8080, host_network: "default".into(), ..Port::default() };
+            group.networks.push(NetworkResource { reserved_ports: vec![port], ..NetworkResource::default() });
+        }
+        if self.second_group {
+            let mut second = job.task_groups[0].clone();
+            second.name = "other".into();
+            job.task_groups.push(second);
+        }
+        job
+    }
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let flags = prop::array::uniform5(prop::bool::weighted(0.3));
+    (0..3_u8, 0..5_i64, 1..8_i64, 0..3_u8, flags).prop_map(|(number, count, cpu, env, flags)| {
+        let [other_namespace, batch, static_port, all_at_once, second_group] = flags;
+        Spec { number, other_namespace, batch, count, cpu: cpu * 250, static_port, all_at_once, env, second_group }
+    })
+}
+
+pub(crate) fn client_status() -> impl Strategy<Value = ClientStatus> {
+    prop::sample::select(ClientStatus::ALL.to_vec())
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let at = any::<usize>;
+    let likely_status = prop_oneof![
+        4 => Just(ClientStatus::Running),
+        2 => Just(ClientStatus::Complete),
+        2 => Just(ClientStatus::Failed),
+        1 => client_status(),
+    ];
+    let silent =
+        prop_oneof![2 => Just(NodeStatus::Down), 1 => Just(NodeStatus::Disconnected), 1 => Just(NodeStatus::Ready)];
+    let eligibility = prop_oneof![Just(Eligibility::Eligible), Just(Eligibility::Ineligible)];
+    prop_oneof![
+        6 => (0..5_u32, any::<bool>()).prop_map(|(number, grows)| Step::Node { number, grows }),
+        3 => (at(), silent, prop::bool::weighted(0.2)).prop_map(|(at, status, old)| Step::Silence { at, status, old }),
+        1 => at().prop_map(|at| Step::PurgeNode { at }),
+        1 => at().prop_map(|at| Step::EvaluateNode { at }),
+        1 => (at(), eligibility).prop_map(|(at, eligibility)| Step::Eligibility { at, eligibility }),
+        8 => spec().prop_map(Step::Register),
+        2 => (at(), any::<bool>()).prop_map(|(at, purge)| Step::Deregister { at, purge }),
+        2 => at().prop_map(|at| Step::StopAlloc { at }),
+        8 => (at(), likely_status).prop_map(|(at, status)| Step::Report { at, status }),
+        12 => (at(), 0..6_usize).prop_map(|(at, age)| Step::Plan { at, age }),
+        12 => (at(), 1..4_usize, prop::bool::weighted(0.3)).prop_map(|(at, count, keep)| Step::Deliver { at, count, keep }),
+        1 => at().prop_map(|at| Step::Repeat { at }),
+        1 => Just(Step::Reap),
+        4 => arbitrary::command().prop_map(|command| Step::Arbitrary(Box::new(command))),
+    ]
+}
