@@ -42,7 +42,8 @@ pub struct Session {
     pub node_id: NodeId,
     /// The how-manieth session of the node it is.
     pub epoch: u64,
-    frames: mpsc::Sender<ServerFrame>,
+    /// Weak: the connection ends, as far as the client sees, when the task that serves it does.
+    frames: mpsc::WeakSender<ServerFrame>,
     /// Milliseconds from the server's start to when the client was last heard.
     heard_ms: AtomicU64,
     restarting: AtomicBool,
@@ -84,11 +85,11 @@ impl Sessions {
     }
 
     /// Takes a session in; one of the same node that was here before ends.
-    pub fn open(&self, node_id: NodeId, epoch: u64, frames: mpsc::Sender<ServerFrame>) -> Arc<Session> {
+    pub fn open(&self, node_id: NodeId, epoch: u64, frames: &mpsc::Sender<ServerFrame>) -> Arc<Session> {
         let session = Arc::new(Session {
             node_id,
             epoch,
-            frames,
+            frames: frames.downgrade(),
             heard_ms: AtomicU64::new(self.now_ms()),
             restarting: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
@@ -169,10 +170,10 @@ impl Sessions {
         let id = Uuid::new_v4().to_string();
         let (opened, answer) = oneshot::channel();
         self.awaited().insert(id.clone(), Awaited(opened));
-        let frame = ServerFrame { frame: Some(Frame::Open(id.clone())) };
-        let connection = match session.frames.send(frame).await {
-            Ok(()) => tokio::time::timeout(ANSWER, answer).await.ok().and_then(Result::ok),
-            Err(_) => None,
+        let connection = if session.send(Frame::Open(id.clone())).await {
+            tokio::time::timeout(ANSWER, answer).await.ok().and_then(Result::ok)
+        } else {
+            None
         };
         self.awaited().remove(&id);
         connection
@@ -221,6 +222,9 @@ impl Session {
 
     /// Sends a frame; `false` once the connection is gone.
     pub async fn send(&self, frame: Frame) -> bool {
-        self.frames.send(ServerFrame { frame: Some(frame) }).await.is_ok()
+        match self.frames.upgrade() {
+            Some(frames) => frames.send(ServerFrame { frame: Some(frame) }).await.is_ok(),
+            None => false,
+        }
     }
 }

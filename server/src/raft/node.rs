@@ -101,6 +101,11 @@ impl RaftNode {
             Raft::new(identity.raft_id().0, Arc::new(config(options)?), network, LogStore::new(log.clone()), machine)
                 .await
                 .map_err(|error| Error::Stopped(error.to_string()))?;
+        let voters: Vec<u64> = raft.voter_ids().collect();
+        if voters == [identity.raft_id().0] {
+            // Nobody else can lead, so there is nobody to wait for.
+            raft.trigger().elect(false).await.map_err(|error| Error::Stopped(error.to_string()))?;
+        }
         let leadership = watch::Sender::new(Leadership::default());
         Ok(Arc::new(Self {
             raft,
@@ -349,8 +354,8 @@ fn config(options: &RaftOptions) -> Result<Config, Error> {
     let config = Config {
         cluster_name: "orch".into(),
         heartbeat_interval: 100 * times,
-        election_timeout_min: 600 * times,
-        election_timeout_max: 1000 * times,
+        election_timeout_min: 300 * times,
+        election_timeout_max: 650 * times,
         enable_pre_vote: Some(true),
         // A leader that restarts must win again: what it had committed is only known once a new term has committed.
         enable_leader_restore: Some(false),

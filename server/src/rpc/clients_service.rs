@@ -169,7 +169,7 @@ impl Shared {
         let description: NodeDescription =
             document::decode(&hello.description).map_err(|error| refused(error.to_string()))?;
         let epoch = self.register(node_id, description).await?;
-        let session = self.sessions.open(node_id, epoch, frames.clone());
+        let session = self.sessions.open(node_id, epoch, frames);
         info!(%node_id, epoch, "a client opened a session");
         let servers = self.consensus.members().into_iter().map(|status| status.member.rpc_addr).collect();
         let welcome = Welcome { cluster_id: own, epoch, beat_interval_ms: BEAT_MS, servers };
