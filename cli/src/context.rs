@@ -66,6 +66,10 @@ impl TlsOptions {
 }
 
 /// A variable of the environment under our prefix, else under Nomad's; empty counts as unset.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a command is told by the environment is read here and nowhere else"
+)]
 pub(crate) fn env(name: &str) -> Option<String> {
     let read = |prefix: &str| std::env::var(format!("{prefix}_{name}")).ok().filter(|value| !value.is_empty());
     read("ORCH").or_else(|| read("NOMAD"))

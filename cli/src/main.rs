@@ -41,7 +41,7 @@ fn supervise(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => Err(error.into()),
     };
     outcome.unwrap_or_else(|error| {
-        terminal::err(format!("{error:#}"));
+        terminal::err(terminal::describe(&error));
         ExitCode::FAILURE
     })
 }

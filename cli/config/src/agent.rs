@@ -292,9 +292,16 @@ fn warn_of_exposure(merged: &mut Merged, addresses: &Addresses, is_server: bool)
 fn plugins(merged: &mut Merged, dev: bool) -> BTreeMap<String, BTreeMap<String, serde_json::Value>> {
     let mut plugins = std::mem::take(&mut merged.plugins);
     let option = merged.map("client.options").get("driver.raw_exec.enable").cloned();
-    let enabled = option.map(|text| matches!(text.as_str(), "1" | "true")).or(dev.then_some(true));
-    if let Some(enabled) = enabled {
-        plugins.entry("raw_exec".to_owned()).or_default().entry("enabled".to_owned()).or_insert(enabled.into());
+    let option = option.map(|text| matches!(text.as_str(), "1" | "true"));
+    for (driver, option) in [("raw_exec", option), ("mock_driver", None)] {
+        if let Some(enabled) = option.or(dev.then_some(true)) {
+            plugins.entry(driver.to_owned()).or_default().entry("enabled".to_owned()).or_insert(enabled.into());
+        }
+    }
+    for (key, value) in plugins.get("mock_driver").into_iter().flatten() {
+        if key != "enabled" || !value.is_boolean() {
+            merged.problems.push(format!("the configuration of plugin \"mock_driver\" knows `enabled` alone, true or false, not `{key} = {value}`"));
+        }
     }
     plugins
 }

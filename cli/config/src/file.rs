@@ -31,8 +31,11 @@ pub(crate) fn read(path: &Path, bytes: &[u8], merged: &mut Merged) {
     report(diagnostics, merged);
 }
 
+/// Hands findings on in the order of the text.
 fn report(diagnostics: Diagnostics, merged: &mut Merged) {
-    for diagnostic in diagnostics.into_vec() {
+    let mut findings = diagnostics.into_vec();
+    findings.sort_by_key(|finding| (finding.line, finding.column));
+    for diagnostic in findings {
         match diagnostic.severity {
             Severity::Error => merged.problems.push(diagnostic.to_string()),
             Severity::Warning => {
@@ -109,7 +112,7 @@ impl Reading<'_> {
             body.warning(body.place_of("args"), "`plugin.args` has no effect: drivers are part of the agent");
         }
         let config = body.opt_free_form("config").unwrap_or_default();
-        if name == "raw_exec" {
+        if name == "raw_exec" || name == "mock_driver" {
             let config = config.into_iter().map(|(key, value)| (key, value.to_json())).collect();
             self.merged.plugins.insert(name.to_owned(), config);
         } else {

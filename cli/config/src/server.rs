@@ -32,7 +32,7 @@ pub(crate) fn build(
                 .to_owned(),
         );
     }
-    if expect > 1 && expect % 2 == 0 {
+    if expect > 1 && expect.is_multiple_of(2) {
         merged
             .warnings
             .push(format!("{expect} servers survive no more failures than {}: an odd number is better", expect - 1));

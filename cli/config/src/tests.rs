@@ -242,8 +242,8 @@ fn what_has_no_effect_is_named_once() {
         [
             "6:21: `server.heartbeat_grace` has no effect: failure detection does not depend on the size of the cluster: \
              clients beat every 3 s, and a node is down after 10 s of silence",
-            "9:1: `plugin \"docker\"` has no effect: a driver of that name is not built yet, or takes no configuration",
             "8:1: `consul` has no effect: Consul is not spoken to",
+            "9:1: `plugin \"docker\"` has no effect: a driver of that name is not built yet, or takes no configuration",
         ]
     );
 }

@@ -9,12 +9,12 @@ use crate::terminal;
 /// Which files were read.
 pub(super) fn loaded(config: &orch_config::Agent) {
     if config.files.is_empty() {
-        terminal::line("==> No configuration files loaded");
+        terminal::say("==> No configuration files loaded\n");
     } else {
         let files: Vec<String> = config.files.iter().map(|file| file.display().to_string()).collect();
-        terminal::line(format!("==> Loaded configuration from {}", files.join(", ")));
+        terminal::say(format!("==> Loaded configuration from {}\n", files.join(", ")));
     }
-    terminal::line("==> Starting orch agent...");
+    terminal::say("==> Starting orch agent...\n");
 }
 
 /// What the agent is, and that it runs.
@@ -37,7 +37,7 @@ pub(super) fn started(config: &orch_config::Agent, parts: &Parts) {
         lines.push(("Node ID", node.to_string()));
     }
     lines.sort_unstable();
-    terminal::out(render(&lines));
+    terminal::say(render(&lines));
 }
 
 fn render(lines: &[(&str, String)]) -> String {

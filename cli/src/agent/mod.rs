@@ -8,7 +8,6 @@ mod host;
 mod http;
 mod log_file;
 mod logging;
-mod node_mark;
 mod parts;
 mod ports;
 mod signals;
@@ -18,7 +17,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use orch_config::Sources;
 use sd_notify::NotifyState;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::commands::{DONE, FAILED, Outcome};
 use crate::terminal;
@@ -32,11 +31,14 @@ pub(crate) const DRIVERS: &[&str] = &["mock_driver", "raw_exec"];
 /// How many files the agent may have open, where the host allows it: sockets of clients and pipes of tasks.
 const OPEN_FILES: u64 = 65_536;
 
+/// With fewer than these, sockets and pipes of a busy agent may run out.
+const FEW_FILES: u64 = 8_192;
+
 /// Runs an agent until it is told to end; returns its exit code.
 pub(crate) fn run(sources: &Sources) -> u8 {
     let outcome = start(sources);
     outcome.unwrap_or_else(|error| {
-        terminal::err(format!("==> {error:#}"));
+        terminal::err(format!("==> {}", terminal::describe(&error)));
         FAILED
     })
 }
@@ -63,8 +65,8 @@ fn start(sources: &Sources) -> Outcome {
             warn!(detail, "configuration");
         }
         match raised {
-            Ok((_, None)) => {}
-            Ok((_, Some(warning))) => warn!(%warning, "few files can be open at a time"),
+            Ok((limit, Some(warning))) if limit < FEW_FILES => warn!(%warning, "few files can be open at a time"),
+            Ok((limit, _)) => debug!(limit, "files that can be open at a time"),
             Err(error) => warn!(%error, "the limit of open files cannot be raised"),
         }
         notify(&[NotifyState::Ready]);

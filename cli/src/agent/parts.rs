@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::http::{self, HttpServer};
-use super::{DRIVERS, node_mark, ports};
+use super::{DRIVERS, ports};
 use crate::commands::VERSION;
 
 /// How long tasks of a development agent may live after it was killed.
@@ -190,8 +190,7 @@ async fn start_supervisor(
     let settings = config.plugins.get("raw_exec").cloned().unwrap_or_default();
     let driver = orch_driver_raw_exec::Config::read(&settings).context("the configuration of plugin \"raw_exec\"")?;
     let state_dir = &client.state_dir;
-    let mark =
-        node_mark::load(state_dir).with_context(|| format!("cannot use the directory {}", state_dir.display()))?;
+    let mark = orch_client::node_id(state_dir)?.to_string();
     let socket = state_dir.join("supervisor.sock");
     // Tasks of an earlier start are found again even where no new ones are allowed.
     if !offered(config, "raw_exec") || !(driver.enabled || lock_file(&socket).exists()) {
@@ -238,7 +237,8 @@ async fn start_client(
         own.servers.insert(0, own_server(rpc).to_string());
     }
     let mut drivers: BTreeMap<String, Arc<dyn Driver>> = BTreeMap::new();
-    if offered(config, "mock_driver") && (config.dev || config.driver_allowlist.is_some()) {
+    let mock = config.plugins.get("mock_driver").and_then(|settings| settings.get("enabled"));
+    if offered(config, "mock_driver") && mock == Some(&serde_json::Value::Bool(true)) {
         drivers.insert("mock_driver".to_owned(), Arc::new(MockDriver::new()));
     }
     let supervisor = supervisor.map(|(supervisor, driver)| {

@@ -140,7 +140,7 @@ pub(crate) fn short(id: &str) -> String {
 
 /// Understands the command line, runs the command and reports its error.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    let mut root = Cli::command();
+    let mut root = Cli::command().bin_name("orch");
     root.build();
     if args.is_empty() {
         terminal::err(overview(&mut root));
@@ -149,16 +149,23 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     if args.first().is_some_and(|first| ["-v", "-version", "--version"].iter().any(|flag| first == flag)) {
         return version::run().into();
     }
-    let is_plan = args.iter().filter(|argument| *argument == "plan").count() > 0;
+    let is_plan = is_plan(&args);
     let rewritten = match argv::rewrite(&root, args) {
         Ok(rewritten) => rewritten,
         Err(mistake) => return report(mistake, is_plan).into(),
     };
-    let parsed = root.clone().no_binary_name(true).try_get_matches_from(rewritten);
+    let parsed = root.clone().try_get_matches_from(std::iter::once(OsString::from("orch")).chain(rewritten));
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => run(cli, is_plan).into(),
         Err(error) => refuse(&error, is_plan).into(),
     }
+}
+
+/// Whether the command is `job plan`, whose errors have an exit code of their own.
+fn is_plan(args: &[OsString]) -> bool {
+    let words: Vec<_> =
+        args.iter().filter_map(|argument| argument.to_str()).filter(|word| !word.starts_with('-')).collect();
+    words.first() == Some(&"plan") || words.windows(2).any(|pair| pair == ["job", "plan"])
 }
 
 fn overview(root: &mut clap::Command) -> String {
@@ -250,7 +257,7 @@ fn run(cli: Cli, is_plan: bool) -> u8 {
 
 fn code(outcome: Outcome, is_plan: bool) -> u8 {
     outcome.unwrap_or_else(|error| {
-        terminal::err(format!("{error:#}"));
+        terminal::err(terminal::describe(&error));
         if is_plan { PLAN_FAILED } else { FAILED }
     })
 }
@@ -278,5 +285,33 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::ServerMembers(args) => server::members(context, args).await,
         Command::ServerForceLeave(args) => server::force_leave(context, args).await,
         Command::Agent(_) | Command::Version | Command::Init(_) => Ok(DONE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_and_flag_has_help() {
+        Cli::command().debug_assert();
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![&root];
+        while let Some(command) = commands.pop() {
+            let name = command.get_name();
+            assert!(command.is_hide_set() || command.get_about().is_some(), "{name} has no help");
+            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
+                assert!(flag.get_help().is_some(), "{} of {name} has no help", flag.get_id());
+            }
+            commands.extend(command.get_subcommands());
+        }
+    }
+
+    #[test]
+    fn only_job_plan_has_exit_codes_of_its_own() {
+        let of = |line: &str| is_plan(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(of("plan web.hcl") && of("job plan web.hcl") && of("-address x job plan web.hcl"));
+        assert!(!of("job status plan") && !of("job run plan"));
     }
 }

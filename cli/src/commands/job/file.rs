@@ -28,7 +28,7 @@ pub(crate) struct FileArgs {
     #[arg(long = "var-file", value_name = "path")]
     var_file: Vec<PathBuf>,
     /// Whether a value for a variable that the file does not declare is an error
-    #[arg(long = "hcl2-strict", value_name = "bool", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
+    #[arg(long = "hcl2-strict", value_name = "bool", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
     hcl2_strict: bool,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     file: FileArgs,
     /// Whether the differences to the stored job are shown
-    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
+    #[arg(long, value_name = "bool", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
     diff: bool,
     /// Print the answer as JSON
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context, args: PlanArgs) -> Outcome {
         return Ok(code);
     }
     if let (true, Some(difference)) = (args.diff, &plan.diff) {
-        terminal::line(diff::render(difference, args.verbose.verbose, context.style));
+        terminal::out(diff::render(difference, args.verbose.verbose, context.style));
     }
     terminal::line(context.style.bold("Scheduler dry-run:"));
     terminal::line(dry_run(&plan));

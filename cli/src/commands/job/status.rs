@@ -145,16 +145,15 @@ fn sections(
     if (args.evals || args.verbose.verbose) && !evals.is_empty() {
         text.push_str(&section("Evaluations", &eval_table(&evals, args.verbose).render(style)));
     }
-    // What is still missing stands in the newest evaluation that waits for capacity.
-    if let Some(blocked) = evals.iter().find(|eval| eval.status == EvalStatus::Blocked) {
-        let failed: String = blocked
+    // What is still missing stands in the newest evaluation that failed to place something.
+    let waits = evals.iter().any(|eval| eval.status == EvalStatus::Blocked);
+    if let (true, Some(failed)) = (waits, evals.iter().find(|eval| !eval.failed_tg_allocs.is_empty())) {
+        let failed: String = failed
             .failed_tg_allocs
             .iter()
             .map(|(group, metric)| format!("Task Group \"{group}\":\n{}\n", explain::placement(metric, "  ")))
             .collect();
-        if !failed.is_empty() {
-            text.push_str(&section("Placement Failure", &failed));
-        }
+        text.push_str(&section("Placement Failure", &failed));
     }
     let body = if allocs.is_empty() {
         "No allocations placed\n".to_owned()
