@@ -17,12 +17,6 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// An identity file holds something else.
-    #[error("{} does not hold a UUID: restore it, or remove it to let this node join as a new one", path.display())]
-    InvalidIdentity {
-        /// The file.
-        path: PathBuf,
-    },
     /// The local state cannot be opened at all.
     #[error("cannot open the client's local state in {}", path.display())]
     State {

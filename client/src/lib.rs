@@ -48,4 +48,5 @@ pub use client::{Client, Service};
 pub use config::Config;
 pub use error::Error;
 pub use handle::Handle;
+pub use identity::node_id;
 pub use transport::Transport;

@@ -183,7 +183,7 @@ impl Tx<'_> {
     pub(crate) fn put_eval(&mut self, mut eval: Evaluation) {
         let old = self.state.evals.get(&eval.id).cloned();
         if let Some(old) = &old
-            && (!old.status.can_become(eval.status) || old.job_key() != eval.job_key())
+            && (old.status.is_terminal() || old.job_key() != eval.job_key())
         {
             return;
         }
@@ -202,8 +202,10 @@ impl Tx<'_> {
         let key = eval.job_key();
         let was_live = old.as_ref().is_some_and(|old| !old.status.is_terminal());
         let is_live = !eval.status.is_terminal();
-        let queued = eval.outcome.as_ref().map(|outcome| outcome.queued.clone());
         let done = eval.status == EvalStatus::Complete;
+        // One that is canceled or fails still tells what it saw when it was last processed.
+        let is_fresh = done || eval.status == EvalStatus::Blocked;
+        let queued = eval.outcome.as_ref().filter(|_| is_fresh).map(|outcome| outcome.queued.clone());
         self.update_row(&key, |row, index| {
             row.live_evals = adjust(row.live_evals, was_live, is_live);
             row.evaluated |= done;

@@ -192,6 +192,8 @@ fn clean_up(supervisor: &Supervisor) {
     {
         // Tasks' secrets are mounts; while one is there its directory cannot go.
         let _kept_if_in_use = orch_host::mounts::unmount_below(directory);
+        // Tasks' secrets are on file systems of their own, which nobody else is left to unmount.
+        let _kept_if_busy = orch_host::mounts::unmount_below(directory);
         let _kept_if_in_use = std::fs::remove_dir_all(directory);
     }
 }

@@ -9,7 +9,7 @@ use orch_model::ids::{PlanId, RaftId};
 use orch_model::job::JobType;
 use orch_model::plan::{Plan, PlanResult};
 use orch_model::seed::Seed;
-use orch_model::{AllocId, EvalId, JobKey, NodeId, StateIndex, Timestamp, testing};
+use orch_model::{AllocId, EvalId, JobKey, MebiBytes, Mhz, NodeId, StateIndex, Timestamp, testing};
 use orch_scheduler::{Decision, Memo, Overlay, Request, schedule};
 use orch_state::commands::*;
 use orch_state::{Applied, Command, Entry, RULES, Reply, Scope, State, Table, apply, invariants};
@@ -30,6 +30,8 @@ pub(crate) struct World {
     grown: u32,
     ids: u64,
     now: i64,
+    /// Whether time stands still.
+    is_frozen: bool,
     /// Plans that placed something, with the placements that were made.
     placed: BTreeMap<PlanId, BTreeSet<AllocId>>,
 }
@@ -45,7 +47,7 @@ pub(crate) fn node_id(number: u32) -> NodeId {
 
 impl World {
     pub(crate) fn apply(&mut self, command: Command) -> Applied {
-        self.now += 1_000_000_000;
+        self.now += if self.is_frozen { 0 } else { 1_000_000_000 };
         let entry = Entry { rules: RULES, stamp: Timestamp(self.now), command };
         let before = self.state.clone();
         let scopes = self.scopes();
@@ -217,10 +219,16 @@ impl World {
         match &mut command {
             Command::RegisterNode(RegisterNode { node_id, description, .. })
             | Command::DescribeNode(DescribeNode { node_id, description, .. }) => {
-                if let Some((resources, reserved)) = old(node_id) {
-                    let description = Arc::make_mut(description);
-                    description.resources = resources;
-                    description.reserved = reserved;
+                let description = Arc::make_mut(description);
+                match old(node_id) {
+                    Some((resources, reserved)) => {
+                        description.resources = resources;
+                        description.reserved = reserved;
+                    }
+                    None => {
+                        description.resources.cpu = description.resources.cpu.min(Mhz(1500));
+                        description.resources.memory = description.resources.memory.min(MebiBytes(8192));
+                    }
                 }
             }
             Command::ApplyPlans(apply) => {
@@ -279,6 +287,7 @@ impl World {
 
     /// Schedules and commits every job, then looks again with nothing changed.
     pub(crate) fn look_twice_at_every_job(&mut self) {
+        self.is_frozen = true;
         let jobs: Vec<_> = self.state.jobs().map(|row| row.job.key()).collect();
         for job in jobs {
             let mut eval = self.new_eval(&job);

@@ -213,6 +213,12 @@ fn the_summary_counts_allocations_by_status_and_what_still_waits() {
     log.apply(Command::PutEvals(PutEvals { evals: vec![done] }));
     assert_eq!(counts(&log).queued, 1);
     assert!(log.row("web").summary_index > before);
+    let follow_up = log.report(1, ClientStatus::Failed);
+    let mut canceled = (**log.eval(follow_up[0])).clone();
+    canceled.status = EvalStatus::Canceled;
+    canceled.outcome = Some(Arc::default());
+    log.apply(Command::PutEvals(PutEvals { evals: vec![canceled] }));
+    assert_eq!(counts(&log).queued, 1, "what was canceled has seen nothing new");
 }
 
 #[test]
