@@ -213,9 +213,14 @@ impl Server {
         digests: Arc<Digests>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let snapshots = self.config.data_dir.join("snapshots");
-        let raft = RaftServer::new(RaftService::new(Arc::clone(&self.node), Arc::clone(&self.identity), snapshots))
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
+        let raft = RaftServer::new(RaftService::new(
+            Arc::clone(&self.node),
+            Arc::clone(&self.identity),
+            snapshots,
+            self.running.clone(),
+        ))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
         let peers = PeersServer::new(PeersService {
             identity: Arc::clone(&self.identity),
             node: Arc::clone(&self.node),

@@ -11,6 +11,7 @@ use orch_proto::v1::{Envelope, SnapshotChunk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
@@ -23,12 +24,18 @@ pub struct RaftService {
     node: Arc<RaftNode>,
     identity: Arc<Identity>,
     snapshots_dir: std::path::PathBuf,
+    shutdown: CancellationToken,
 }
 
 impl RaftService {
-    /// The service of `node`; snapshots that come in are written to `snapshots_dir`.
-    pub const fn new(node: Arc<RaftNode>, identity: Arc<Identity>, snapshots_dir: std::path::PathBuf) -> Self {
-        Self { node, identity, snapshots_dir }
+    /// The service of `node`; snapshots that come in are written to `snapshots_dir`, and streams end with `shutdown`.
+    pub const fn new(
+        node: Arc<RaftNode>,
+        identity: Arc<Identity>,
+        snapshots_dir: std::path::PathBuf,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { node, identity, snapshots_dir, shutdown }
     }
 
     fn open<T: DeserializeOwned>(&self, envelope: &Envelope) -> Result<T, Status> {
@@ -100,6 +107,8 @@ impl Raft for RaftService {
                 });
             futures::future::ready(Some(request))
         });
+        // Both directions end: an open request stream would keep the connection, and with it the port, from closing.
+        let requests = requests.take_until(self.shutdown.clone().cancelled_owned());
         let requests = requests.take_while(|request| futures::future::ready(request.is_ok()));
         let requests = requests.filter_map(|request| futures::future::ready(request.ok()));
         let identity = Arc::clone(&self.identity);
@@ -107,6 +116,7 @@ impl Raft for RaftService {
             let answer = answer.map_err(internal)?;
             identity.envelope(&answer).map_err(internal)
         });
+        let answers = answers.take_until(self.shutdown.clone().cancelled_owned());
         Ok(Response::new(Box::pin(answers)))
     }
 
