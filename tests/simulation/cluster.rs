@@ -149,7 +149,10 @@ enum Origin {
     Detector {
         term: u64,
     },
-    Leader,
+    /// The leader has evaluations written, until they are.
+    Leader {
+        term: u64,
+    },
     Report {
         client: usize,
     },
@@ -350,19 +353,21 @@ impl Cluster {
         // What is on its way when leadership changes is lost, or logged by the next leader.
         let of_term = match origin {
             Origin::Worker { term, .. } | Origin::Detector { term } => Some(term),
-            Origin::User | Origin::Leader | Origin::Report { .. } | Origin::Session { .. } | Origin::Nobody => None,
+            Origin::User | Origin::Leader { .. } | Origin::Report { .. } | Origin::Session { .. } | Origin::Nobody => {
+                None
+            }
         };
         if of_term.is_some_and(|term| term < self.leader.term) && self.happens(40) {
             return;
         }
         if self.is_stalled() && self.happens(80) {
-            return self.unanswered(origin);
+            return self.unanswered(command, origin);
         }
         let job = if let Command::RegisterJob(command) = &command { Some(command.job.key()) } else { None };
         let updates = if let Command::UpdateAllocs(command) = &command { command.updates.clone() } else { Vec::new() };
         let reply = self.apply(command);
         match origin {
-            Origin::Nobody | Origin::Leader => {}
+            Origin::Nobody | Origin::Leader { .. } => {}
             Origin::User => {
                 if let (Some(job), Reply::Job { job_modify_index, .. }) = (job, &reply) {
                     self.registrations.acknowledged(job, *job_modify_index);
@@ -391,12 +396,15 @@ impl Cluster {
     }
 
     /// A proposal was not logged: who proposed it learns that it is unknown what became of it.
-    fn unanswered(&mut self, origin: Origin) {
+    fn unanswered(&mut self, command: Command, origin: Origin) {
         match origin {
             Origin::Worker { term, token } if term == self.leader.term => self.finished(token, true),
             Origin::Detector { term } if term == self.leader.term => self.leader.is_judging = false,
             Origin::Session { client, server } => self.welcome(client, server, None),
-            Origin::Worker { .. } | Origin::Detector { .. } | Origin::User | Origin::Leader => {}
+            Origin::Leader { term } if term == self.leader.term => {
+                self.after(1000, Event::Commit { command, from: origin });
+            }
+            Origin::Worker { .. } | Origin::Detector { .. } | Origin::Leader { .. } | Origin::User => {}
             Origin::Report { .. } | Origin::Nobody => {}
         }
     }

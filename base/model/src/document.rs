@@ -113,7 +113,10 @@ mod tests {
     fn a_strict_reader_refuses_what_it_does_not_know() {
         let new = encode(&Newer { a: 4, b: "x".into() }).unwrap();
         let error = decode_strict::<Older>(&new).err().unwrap();
-        assert_eq!(error.to_string(), "a Older holds the unknown field \"b\": it was written by a newer version of orch");
+        assert_eq!(
+            error.to_string(),
+            "a Older holds the unknown field \"b\": it was written by a newer version of orch"
+        );
         assert_eq!(decode_strict::<Newer>(&new).unwrap().a, 4);
     }
 

@@ -311,10 +311,8 @@ mod tests {
 
     #[test]
     fn a_blocked_evaluation_waits_for_feasible_and_unknown_classes() {
-        let waits = WaitsFor {
-            classes: BTreeMap::from([(ComputedClass(1), true), (ComputedClass(2), false)]),
-            escaped: false,
-        };
+        let waits =
+            WaitsFor { classes: BTreeMap::from([(ComputedClass(1), true), (ComputedClass(2), false)]), escaped: false };
         assert!(waits.may_be_helped_by(ComputedClass(1)));
         assert!(!waits.may_be_helped_by(ComputedClass(2)));
         assert!(waits.may_be_helped_by(ComputedClass(3)));

@@ -9,29 +9,31 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #![warn(clippy::wildcard_enum_match_arm)]
 
-pub mod ids;
-pub mod units;
-pub mod time;
-pub mod seed;
 pub mod document;
+pub mod ids;
+pub mod seed;
+pub mod time;
+pub mod units;
 
-pub mod job;
 pub mod admission;
 pub mod diff;
+pub mod job;
 
 pub mod node;
 
 pub mod allocation;
 pub mod evaluation;
-pub mod plan;
 pub mod operator;
+pub mod plan;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use allocation::Allocation;
 pub use evaluation::Evaluation;
-pub use ids::{AllocId, ClusterId, DeploymentId, EvalId, JobId, JobKey, JobVersionKey, Namespace, NodeId, RaftId, StateIndex};
+pub use ids::{
+    AllocId, ClusterId, DeploymentId, EvalId, JobId, JobKey, JobVersionKey, Namespace, NodeId, RaftId, StateIndex,
+};
 pub use job::Job;
 pub use node::Node;
 pub use plan::Plan;

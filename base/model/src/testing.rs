@@ -56,10 +56,9 @@ pub fn node(number: u32) -> NodeBuilder {
         }],
         ..NodeNetwork::default()
     }];
-    described.drivers.insert(
-        "mock_driver".into(),
-        DriverInfo { detected: true, healthy: true, ..DriverInfo::default() },
-    );
+    described
+        .drivers
+        .insert("mock_driver".into(), DriverInfo { detected: true, healthy: true, ..DriverInfo::default() });
     NodeBuilder { id: NodeId::from_uuid(Uuid::from_u128(u128::from(number) + 1)), described, status: NodeStatus::Ready }
 }
 

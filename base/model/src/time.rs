@@ -109,7 +109,9 @@ impl fmt::Display for Decimal {
 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a duration: write a number with a unit of ns, us, ms, s, m or h, such as \"30s\" or \"1h30m\"")]
+#[error(
+    "{text:?} is not a duration: write a number with a unit of ns, us, ms, s, m or h, such as \"30s\" or \"1h30m\""
+)]
 pub struct InvalidDuration {
     text: String,
 }

@@ -54,14 +54,14 @@ proptest! {
         let wanted = bytes(&world.state);
         let mut again = State::default();
         let mut resumed = State::default();
-        let cut = cut.index(world.log.len() + 1);
+        let cut = cut.index(world.log.len() + 1) as u64;
         let mut held = Vec::new();
         for (index, entry) in (1..).zip(&world.log) {
             held.push((again.clone(), bytes(&again)));
             apply(&mut again, index, entry);
-            if index as usize == cut {
+            if index == cut {
                 resumed = snapshot::read(&bytes(&again)[..]).unwrap();
-            } else if index as usize > cut || cut == 0 {
+            } else if index > cut || cut == 0 {
                 apply(&mut resumed, index, entry);
             }
         }

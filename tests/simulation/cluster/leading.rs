@@ -27,7 +27,7 @@ impl Cluster {
 
     pub(super) fn finished(&mut self, token: u64, failed: bool) {
         if let Some(command) = self.leader.finished(token, failed, self.now()) {
-            self.propose(command, Origin::Leader);
+            self.propose(command, Origin::Leader { term: self.leader.term });
         }
         self.after(0, Event::Wake);
     }
@@ -68,7 +68,7 @@ impl Cluster {
 
     pub(super) fn tick(&mut self) {
         for command in self.leader.tick(self.now()) {
-            self.propose(command, Origin::Leader);
+            self.propose(command, Origin::Leader { term: self.leader.term });
         }
         self.wake();
         if self.leader.is_judging {
@@ -87,7 +87,7 @@ impl Cluster {
             GcConfig { interval: secs(20), evals: secs(60), batch_evals: secs(90), jobs: secs(120), nodes: secs(240) };
         let reap = gc::collect(&self.state, &config, false);
         if !gc::is_empty(&reap) {
-            self.propose(Command::Reap(reap), Origin::Leader);
+            self.propose(Command::Reap(reap), Origin::User);
         }
     }
 

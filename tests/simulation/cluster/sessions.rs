@@ -144,8 +144,8 @@ impl Cluster {
 }
 
 fn description(number: u32) -> orch_model::node::NodeDescription {
-    let class = if number % 3 == 0 { "large" } else { "small" };
-    let cpu = if number % 3 == 0 { 6000 } else { 3000 };
+    let class = if number.is_multiple_of(3) { "large" } else { "small" };
+    let cpu = if number.is_multiple_of(3) { 6000 } else { 3000 };
     let mut description = testing::node(number).size(cpu, 4096).description();
     description.node_class = class.into();
     description

@@ -63,8 +63,7 @@ pub enum ClientStatus {
 
 impl ClientStatus {
     /// Every status.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Running, Self::Complete, Self::Failed, Self::Lost, Self::Unknown];
+    pub const ALL: [Self; 6] = [Self::Pending, Self::Running, Self::Complete, Self::Failed, Self::Lost, Self::Unknown];
 
     /// Whether nothing of it runs any more, as far as anyone knows.
     pub const fn is_terminal(self) -> bool {
@@ -167,7 +166,9 @@ mod tests {
             for next in ClientStatus::ALL {
                 let allowed = from.can_become(next);
                 match from {
-                    ClientStatus::Complete | ClientStatus::Failed => assert_eq!(allowed, from == next, "{from} -> {next}"),
+                    ClientStatus::Complete | ClientStatus::Failed => {
+                        assert_eq!(allowed, from == next, "{from} -> {next}")
+                    }
                     ClientStatus::Lost => assert_eq!(allowed, next.is_terminal(), "{from} -> {next}"),
                     ClientStatus::Running => assert_eq!(allowed, next != ClientStatus::Pending, "{from} -> {next}"),
                     ClientStatus::Pending | ClientStatus::Unknown => assert!(allowed, "{from} -> {next}"),

@@ -247,7 +247,9 @@ impl NodeStatus {
     /// Whether a node may go from this status to `next`.
     pub const fn can_become(self, next: Self) -> bool {
         match (self, next) {
-            (Self::Initializing | Self::Ready | Self::Disconnected, Self::Ready | Self::Down | Self::Disconnected) => true,
+            (Self::Initializing | Self::Ready | Self::Disconnected, Self::Ready | Self::Down | Self::Disconnected) => {
+                true
+            }
             (Self::Down, Self::Initializing | Self::Ready) => true,
             (Self::Ready | Self::Disconnected | Self::Initializing, Self::Initializing) => true,
             (Self::Down, Self::Down | Self::Disconnected) => false,

@@ -51,10 +51,9 @@ impl Log {
     }
 
     fn register_node(&mut self, number: u32) -> u64 {
-        match self.apply(register_node(number, testing::node(number).description())).reply {
-            Reply::Session { epoch } => epoch,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.apply(register_node(number, testing::node(number).description())).reply;
+        let Reply::Session { epoch } = reply else { panic!("{reply:?}") };
+        epoch
     }
 
     fn register(&mut self, job: Job, eval: u128) -> Applied {
@@ -95,10 +94,9 @@ impl Log {
     }
 
     fn commit_all(&mut self, plans: Vec<Plan>) -> Vec<PlanResult> {
-        match self.apply(Command::ApplyPlans(ApplyPlans { plans })).reply {
-            Reply::Plans(results) => results,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.apply(Command::ApplyPlans(ApplyPlans { plans })).reply;
+        let Reply::Plans(results) = reply else { panic!("{reply:?}") };
+        results
     }
 
     fn report(&mut self, alloc: u128, status: ClientStatus) -> Vec<EvalId> {
@@ -187,10 +185,8 @@ fn port(node: u32, value: u16) -> AllocPort {
 }
 
 fn evals_of(applied: Applied) -> Vec<EvalId> {
-    match applied.reply {
-        Reply::Evals { eval_ids } => eval_ids,
-        other => panic!("{other:?}"),
-    }
+    let Reply::Evals { eval_ids } = applied.reply else { panic!("{:?}", applied.reply) };
+    eval_ids
 }
 
 fn rejected(applied: &Applied) -> Option<RejectionKind> {
