@@ -1,13 +1,16 @@
 //! The server: its parts, put together, started and stopped in order.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use futures::StreamExt;
 use orch_http::ControlPlane;
+use orch_model::NodeId;
+use orch_model::node::NodeStatus;
 use orch_proto::v1::clients_server::ClientsServer;
 use orch_proto::v1::peers_client::PeersClient;
 use orch_proto::v1::peers_server::PeersServer;
@@ -399,6 +402,8 @@ impl Reporter {
         let mut ticks = tokio::time::interval(DIGEST);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last_told = tokio::time::Instant::now();
+        // Sessions that are ours by the state but not here, as after a restart of this server, and since when.
+        let mut missing: BTreeMap<(NodeId, u64), Instant> = BTreeMap::new();
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
@@ -406,12 +411,29 @@ impl Reporter {
             }
             let state = self.node.store().snapshot();
             let own = self.identity.raft_id();
-            self.sessions.forget_replaced(|node, epoch| {
-                state.node(node).is_some_and(|node| node.session.server == own && node.session.epoch == epoch)
-                    || state.node(node).is_none_or(|node| node.session.epoch < epoch)
+            // A node that was given up must open a session anew, also where its connection has survived.
+            let away = |status| matches!(status, NodeStatus::Down | NodeStatus::Disconnected);
+            self.sessions.forget_replaced(|node, epoch| match state.node(node) {
+                Some(node) if node.session.epoch == epoch => node.session.server == own && !away(node.status),
+                Some(node) => node.session.epoch < epoch,
+                None => true,
             });
+            let mut silent = self.sessions.silent(LATE);
+            let unheld = state
+                .nodes()
+                .filter(|node| node.session.server == own && !away(node.status))
+                .map(|node| (node.id, node.session.epoch))
+                .filter(|(node, epoch)| !self.sessions.holds(node, *epoch));
+            missing = unheld.map(|key| (key, missing.get(&key).copied().unwrap_or_else(Instant::now))).collect();
+            silent.extend(missing.iter().map(|((node_id, epoch), since)| Silence {
+                node_id: *node_id,
+                epoch: *epoch,
+                silent: since.elapsed(),
+                restarting: false,
+                dropped: true,
+            }));
             drop(state);
-            if self.tell(self.sessions.silent(LATE)).await {
+            if self.tell(silent).await {
                 last_told = tokio::time::Instant::now();
             } else if last_told.elapsed() >= CUT_OFF && self.sessions.connected() > 0 {
                 warn!("this server is cut off from the leader: its clients are sent to others");

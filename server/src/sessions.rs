@@ -140,6 +140,11 @@ impl Sessions {
             .collect()
     }
 
+    /// Whether this very session of a node is held here.
+    pub fn holds(&self, node: &NodeId, epoch: u64) -> bool {
+        self.held().get(node).is_some_and(|session| session.epoch == epoch)
+    }
+
     /// Forgets sessions that have been replaced by newer ones, here or elsewhere.
     pub fn forget_replaced(&self, is_current: impl Fn(&NodeId, u64) -> bool) {
         let mut held = self.held();

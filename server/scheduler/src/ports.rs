@@ -34,18 +34,12 @@ impl Held<'_> {
         if self.planned.contains(&(address, value)) {
             return false;
         }
-        if self.handed_over.iter().any(|port| port.address == address && port.value == value) {
-            return true;
-        }
+        // A port whose collisions are ignored may be held several times: it is free once everyone hands it over.
+        let same = |port: &&AllocPort| port.address == address && port.value == value;
+        let leaving = self.handed_over.iter().filter(same).count()
+            + self.released.iter().filter(|port| **port == (address, value)).count();
         let port = AllocPort { ask: 0, value, address, ignore_collision: false };
-        !self.is_held(address, value) && !is_reserved(self.row, &port)
-    }
-
-    /// Whether more allocations hold a port than have handed it over.
-    fn is_held(&self, address: IpAddr, value: u16) -> bool {
-        let holders = || self.row.ports.on(address).iter().filter(|port| **port == value).count();
-        self.row.ports.contains(address, value)
-            && holders() > self.released.iter().filter(|port| **port == (address, value)).count()
+        self.row.ports.count(address, value) <= leaving && (leaving > 0 || !is_reserved(self.row, &port))
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Scheduling {
     changes: broadcast::Receiver<Arc<Changes>>,
     shared: Arc<Shared>,
     next_token: u64,
+    /// Evaluations that are to be written; tried again until they are, or this server does not lead any more.
+    unwritten: Vec<Evaluation>,
 }
 
 /// What every worker needs.
@@ -81,6 +83,7 @@ pub(super) fn start(context: &Context) -> (Scheduling, PlanApplier) {
         changes: context.store.subscribe(),
         shared,
         next_token: 0,
+        unwritten: Vec::new(),
     };
     scheduling.rebuild();
     (scheduling, applier)
@@ -114,7 +117,7 @@ impl Scheduling {
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
-                Some(finished) = workers.join_next() => self.take_finished(finished).await,
+                Some(finished) = workers.join_next() => self.take_finished(finished),
                 _ = conflicts.tick() => {
                     let now = wall_clock();
                     self.blocked.retry_conflicts().into_iter().for_each(|eval| self.broker.offer(eval, now));
@@ -159,7 +162,7 @@ impl Scheduling {
         }
     }
 
-    async fn take_finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
+    fn take_finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
         let finished = match finished {
             Ok(finished) => finished,
             // Its lease runs out, and another worker tries.
@@ -170,7 +173,7 @@ impl Scheduling {
             Err(error) => {
                 debug!(eval_id = %finished.id, %error, "an evaluation could not be processed");
                 if let Failure::GivenUp(eval) = self.broker.failed(&finished.id, finished.token, Instant::now()) {
-                    self.write_off(vec![eval]).await;
+                    self.write_off(vec![eval]);
                 }
             }
         }
@@ -178,13 +181,9 @@ impl Scheduling {
 
     async fn tick(&mut self) {
         let given_up = self.broker.tick(Instant::now(), wall_clock());
-        if !given_up.is_empty() {
-            self.write_off(given_up).await;
-        }
-        let superseded = self.broker.take_superseded();
-        if !superseded.is_empty() {
-            self.put(superseded).await;
-        }
+        self.write_off(given_up);
+        self.unwritten.extend(self.broker.take_superseded());
+        self.write().await;
         let (ready, leased, pending, waiting) = self.broker.counts();
         metrics::broker(ready, leased, pending, waiting);
         let (blocked, escaped) = self.blocked.counts();
@@ -192,9 +191,8 @@ impl Scheduling {
     }
 
     /// Marks evaluations as failed that were tried too often, and has each followed by another after a while.
-    async fn write_off(&self, evals: Vec<Arc<Evaluation>>) {
+    fn write_off(&mut self, evals: Vec<Arc<Evaluation>>) {
         let now = wall_clock();
-        let mut written = Vec::new();
         for eval in evals {
             warn!(eval_id = %eval.id, job_id = %eval.job_id, "an evaluation failed too often and is given up");
             let mut seed = Seed::of(eval.id.as_uuid(), u64::MAX);
@@ -212,14 +210,18 @@ impl Scheduling {
             failed.status = EvalStatus::Failed;
             failed.status_description = "evaluation reached delivery limit (3)".into();
             failed.next = Some(next.id);
-            written.extend([failed, next]);
+            self.unwritten.extend([failed, next]);
         }
-        self.put(written).await;
     }
 
-    async fn put(&self, evals: Vec<Evaluation>) {
-        if let Err(error) = self.shared.consensus.propose(Command::PutEvals(PutEvals { evals })).await {
-            warn!(%error, "evaluations could not be stored");
+    async fn write(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let command = Command::PutEvals(PutEvals { evals: self.unwritten.clone() });
+        match self.shared.consensus.propose(command).await {
+            Ok(_) => self.unwritten.clear(),
+            Err(error) => warn!(%error, "evaluations could not be stored yet"),
         }
     }
 }
@@ -236,11 +238,10 @@ impl Shared {
     async fn attempt(&self, lease: &Lease) -> Result<(), Error> {
         let limit = if lease.eval.kind == JobType::Batch { 2 } else { 5 };
         let mut fruitless = 0;
-        let mut attempt = u64::from(lease.attempt) << 32;
+        let mut round = 0;
         while fruitless < limit {
-            attempt += 1;
-            let seed = Seed::of(lease.eval.id.as_uuid(), attempt);
-            let Some(decision) = self.decide(lease, seed).await? else { return Ok(()) };
+            round += 1;
+            let Some(decision) = self.decide(lease, lease.seed(round)).await? else { return Ok(()) };
             let placements = decision.plan.placements.len();
             let (result, _) = self.plans.submit(decision.plan).await?;
             self.overlay().remove(orch_scheduler::Lease(lease.token));
@@ -251,7 +252,7 @@ impl Shared {
             }
         }
         let snapshot = self.store.snapshot();
-        let evals = give_up(&lease.eval, snapshot.last_index(), Seed::of(lease.eval.id.as_uuid(), attempt + 1));
+        let evals = give_up(&lease.eval, snapshot.last_index(), lease.seed(round + 1));
         let command = Command::PutEvals(PutEvals { evals: evals.to_vec() });
         self.consensus.propose(command).await.map(|_| ())
     }
