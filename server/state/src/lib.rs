@@ -4,7 +4,7 @@
 //! when the log is replayed. No clock, randomness, file, lock or runtime belongs here. A command that the state cannot
 //! honour is answered, not an error; effects are data ([`Changes`]) that only a leader acts on.
 //!
-//! Read in this order: [`entry`], [`state`], [`row`], [`usage`], [`fits`], [`commands`], [`apply`], [`scope`],
+//! Read in this order: [`entry`], [`state`], [`row`], [`usage`], [`fits`](mod@fits), [`commands`], [`apply`](mod@apply), [`scope`],
 //! [`snapshot`], [`invariants`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]

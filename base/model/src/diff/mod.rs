@@ -1,6 +1,6 @@
 //! What changed between two versions of a job: for people as a [`JobDiff`], for the scheduler as an [`UpdateKind`].
 //!
-//! Both come from one table, [`table`], which says for each object of the job tree which fields are shown, how lists
+//! Both come from one table, `table`, which says for each object of the job tree which fields are shown, how lists
 //! are matched, and which fields a running allocation cannot take on without being replaced.
 
 mod table;
