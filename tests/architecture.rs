@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("orch-model", &[]),
     ("orch-hcl", &[]),
     ("orch-wal", &[]),
+    ("base2histogram", &[]),
     ("orch-jobspec", &["orch-model", "orch-hcl"]),
     ("orch-proto", &[]),
     ("orch-state", &["orch-model"]),

@@ -12,18 +12,20 @@ use orch_model::document;
 use orch_wal::Log;
 use tokio::sync::oneshot;
 
+use super::recent::Recent;
 use super::types::TypeConfig;
 
 /// openraft's view of the log.
 #[derive(Debug, Clone)]
 pub(super) struct LogStore {
     log: Log,
+    recent: Recent,
 }
 
 impl LogStore {
     /// The store over an open log.
-    pub(super) const fn new(log: Log) -> Self {
-        Self { log }
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, recent: Recent::default() }
     }
 
     fn last_purged(&self) -> Result<Option<LogIdOf<TypeConfig>>, io::Error> {
@@ -36,8 +38,16 @@ impl LogStore {
         if first >= end {
             return Ok(Vec::new());
         }
+        let mut newest = self.recent.get(first, end);
+        let end = newest.first().map_or(end, RaftEntry::index);
+        if first == end {
+            return Ok(newest);
+        }
         let records = self.log.read(first..end, None).map_err(|error| error.to_io())?;
-        records.iter().map(|(_, bytes)| document::decode(bytes).map_err(io::Error::other)).collect()
+        let decoded = records.iter().map(|(_, bytes)| document::decode(bytes).map_err(io::Error::other));
+        let mut entries = decoded.collect::<Result<Vec<_>, _>>()?;
+        entries.append(&mut newest);
+        Ok(entries)
     }
 }
 
@@ -100,19 +110,23 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = EntryOf<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<_> = entries.into_iter().collect();
         let records = entries
-            .into_iter()
-            .map(|entry| Ok((entry.log_id().index, document::encode(&entry).map_err(io::Error::other)?)))
+            .iter()
+            .map(|entry| Ok((entry.index(), document::encode(entry).map_err(io::Error::other)?)))
             .collect::<Result<Vec<_>, io::Error>>()?;
+        self.recent.push(&entries);
         self.log.append(records, Box::new(move |result| callback.io_completed(result))).map_err(|error| error.to_io())
     }
 
     async fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> Result<(), io::Error> {
+        self.recent.cut(last.as_ref().map_or(0, |id| id.index.saturating_add(1)));
         durable(|done| self.log.truncate_after(last.map(|id| id.index), done)).await
     }
 
     async fn purge(&mut self, upto: LogIdOf<TypeConfig>) -> Result<(), io::Error> {
         let bytes = document::encode(&upto).map_err(io::Error::other)?;
+        self.recent.purge(upto.index);
         durable(|done| self.log.set_meta(bytes, done)).await?;
         durable(|done| self.log.purge_to(upto.index, done)).await
     }

@@ -5,6 +5,7 @@ mod barrier;
 mod log_store;
 mod network;
 mod node;
+mod recent;
 mod snapshots;
 mod state_machine;
 mod types;

@@ -83,7 +83,8 @@ impl RaftNode {
     ) -> Result<Arc<Self>, Error> {
         let snapshots_dir = dir.join("snapshots");
         let (machine, store, log) = tokio::task::spawn_blocking(move || {
-            let wal_options = Options { on_fatal: Some(on_fatal), ..Options::default() };
+            // The newest entries are remembered as they are, so the log need not keep their bytes.
+            let wal_options = Options { on_fatal: Some(on_fatal), tail_bytes: 256 << 10, ..Options::default() };
             let (log, recovery) = Log::open(disk, wal_options).map_err(|error| chain(&error))?;
             if let Some(torn) = &recovery.torn {
                 warn!(path = %torn.path.display(), offset = torn.offset, detail = torn.detail,

@@ -55,6 +55,11 @@ impl Proposal {
         Self { encoded: encoded.into(), entry: OnceLock::from(entry) }
     }
 
+    /// How many bytes it takes.
+    pub(super) fn len(&self) -> usize {
+        self.encoded.len()
+    }
+
     /// What the bytes say.
     pub(crate) fn entry(&self) -> Result<Arc<Entry>, EntryError> {
         if let Some(entry) = self.entry.get() {
