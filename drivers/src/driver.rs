@@ -60,6 +60,14 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     ///
     /// A second copy of every handle, for adoption and for the sweep of orphans.
     async fn list(&self) -> Result<Vec<TaskHandle>, Error>;
+
+    /// Ends and removes what carries this node's mark and belongs to no task that [`list`](Self::list) tells; returns what it was, in words
+    /// for a log.
+    ///
+    /// Called when everything that is to be recovered has been, and a server has told what should run: never before, never offline.
+    async fn sweep(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 /// Whether a driver works here, and facts about it.

@@ -41,7 +41,7 @@ impl ExitStatus {
     }
 }
 
-/// How much a task uses at this moment.
+/// How much a task uses at this moment; 0 also where the host does not count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TaskStats {
     /// Processor time since it started, in user and kernel mode, in nanoseconds.
@@ -54,12 +54,28 @@ pub struct TaskStats {
     pub throttled_periods: u64,
     /// How long it was held back, in nanoseconds.
     pub throttled_nanos: u64,
-    /// Resident memory in bytes.
+    /// Anonymous memory in bytes.
     pub memory_rss: u64,
+    /// Page cache in bytes.
+    pub memory_cache: u64,
+    /// Mapped files in bytes; part of the cache.
+    pub memory_mapped_file: u64,
+    /// What is swapped out, in bytes.
+    pub memory_swap: u64,
     /// Memory in bytes as its limit counts it.
     pub memory_usage: u64,
     /// The most of it so far.
     pub memory_max_usage: u64,
+    /// What the kernel holds on its behalf, in bytes.
+    pub memory_kernel_usage: u64,
+    /// The most of that so far.
+    pub memory_kernel_max_usage: u64,
+    /// Bytes read from block devices.
+    pub io_read_bytes: u64,
+    /// Bytes written to block devices.
+    pub io_write_bytes: u64,
+    /// Bytes of output that did not reach the log, because the disk was full or did not answer.
+    pub log_bytes_dropped: u64,
     /// How many processes it has.
     pub processes: u32,
 }

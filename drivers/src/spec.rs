@@ -48,7 +48,7 @@ pub struct TaskSpec {
 }
 
 /// How much a task may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TaskLimits {
     /// Its share of the processors.
     pub cpu: Mhz,
@@ -58,6 +58,9 @@ pub struct TaskLimits {
     pub memory: MebiBytes,
     /// The most memory it may use, where that is more than `memory`.
     pub memory_max: Option<MebiBytes>,
+    /// The numbers of the processors that are reserved for it, and on which alone it may run; empty where none are.
+    #[serde(default)]
+    pub cpuset_cores: Vec<u16>,
 }
 
 /// Where a task's files are, on the host.

@@ -1,7 +1,15 @@
 //! What is mounted, and unmounting what is ours.
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// How many directory entries are looked at one by one before the list of all mounts is read instead: that costs a microsecond for
+/// each mount of the machine, and each task has one.
+const FEW_ENTRIES: usize = 256;
+/// How often mounts are looked for again, as one may have hidden others.
+const LAYERS: usize = 16;
 
 /// One line of `/proc/self/mountinfo`, as far as we ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +35,80 @@ pub fn list() -> io::Result<Vec<Mount>> {
 ///
 /// The caller passes a directory that is its own (it carries its mark); mounts elsewhere are never touched.
 pub fn unmount_below(directory: &Path) -> io::Result<usize> {
-    let mut targets: Vec<PathBuf> =
-        list()?.into_iter().map(|mount| mount.target).filter(|target| target.starts_with(directory)).collect();
-    targets.reverse();
-    for target in &targets {
+    let mut unmounted = 0;
+    for _ in 0..LAYERS {
+        let mut few = FEW_ENTRIES;
+        let mut targets = Vec::new();
+        let complete = collect(directory, true, &mut few, &mut targets);
+        if !complete {
+            targets =
+                list()?.into_iter().map(|mount| mount.target).filter(|target| target.starts_with(directory)).collect();
+        }
+        if targets.is_empty() {
+            break;
+        }
+        for target in targets.iter().rev() {
+            unmounted += unmount_at(target)?;
+        }
+        if !complete {
+            break;
+        }
+    }
+    Ok(unmounted)
+}
+
+/// Unmounts what lies upon `target`, layer by layer, and says how many layers there were.
+fn unmount_at(target: &Path) -> io::Result<usize> {
+    let mut layers = 0;
+    loop {
         match nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH) {
-            Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+            Ok(()) => layers += 1,
+            Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => return Ok(layers),
             Err(errno) => return Err(errno.into()),
         }
     }
-    Ok(targets.len())
+}
+
+/// Adds the outermost mounts at or below `path` to `found`, looking at no more than `few` entries; whether it saw all there is.
+///
+/// What is mounted inside of another mount goes with it.
+fn collect(path: &Path, enter: bool, few: &mut usize, found: &mut Vec<PathBuf>) -> bool {
+    let Some(left) = few.checked_sub(1) else { return false };
+    *few = left;
+    match is_mount(path) {
+        Ok(true) => {
+            found.push(path.to_owned());
+            return true;
+        }
+        Ok(false) if enter => {}
+        Ok(false) => return true,
+        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    }
+    let Ok(mut entries) = std::fs::read_dir(path) else { return false };
+    entries.all(|entry| {
+        let kind = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())));
+        kind.is_ok_and(|(kind, path)| collect(&path, kind.is_dir(), few, found))
+    })
+}
+
+/// Whether something is mounted exactly at `path`; an error also where the kernel cannot say (before Linux 5.8).
+fn is_mount(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: the path ends in a zero, and the kernel fills a structure that lives through the call; zeroed it is valid already.
+    let (result, found) = unsafe {
+        let result = libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_TYPE, found.as_mut_ptr());
+        (result, found.assume_init())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mount_root = u64::from(libc::STATX_ATTR_MOUNT_ROOT.unsigned_abs());
+    if found.stx_attributes_mask & mount_root == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(found.stx_attributes & mount_root != 0)
 }
 
 fn parse(line: &str) -> Option<Mount> {

@@ -123,8 +123,10 @@ pub struct Stat {
     pub session: i32,
     /// Clock ticks between boot and its start.
     pub start_time: u64,
-    /// CPU time spent in user and kernel mode, in clock ticks.
-    pub cpu_ticks: u64,
+    /// CPU time spent in user mode, in clock ticks.
+    pub user_ticks: u64,
+    /// CPU time spent in the kernel, in clock ticks.
+    pub system_ticks: u64,
     /// Resident memory in pages.
     pub rss_pages: u64,
 }
@@ -153,10 +155,16 @@ impl Stat {
             parent: id(1)?,
             group: id(2)?,
             session: id(3)?,
-            cpu_ticks: number(11)?.saturating_add(number(12)?),
+            user_ticks: number(11)?,
+            system_ticks: number(12)?,
             start_time: number(19)?,
             rss_pages: number(21).unwrap_or(0),
         })
+    }
+
+    /// CPU time in either mode, in clock ticks.
+    pub fn cpu_ticks(&self) -> u64 {
+        self.user_ticks.saturating_add(self.system_ticks)
     }
 
     /// Whether it has ended and only waits to be reaped.
@@ -240,7 +248,7 @@ mod tests {
         let line = "42 (a) (b c) S 1 42 42 0 -1 4194560 1 0 0 0 7 5 0 0 20 0 1 0 9000 1000 25 0";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.pid, stat.state, stat.parent, stat.group, stat.session), (42, 'S', 1, 42, 42));
-        assert_eq!((stat.cpu_ticks, stat.start_time, stat.rss_pages), (12, 9000, 25));
+        assert_eq!((stat.user_ticks, stat.system_ticks, stat.start_time, stat.rss_pages), (7, 5, 9000, 25));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use orch_driver::{
     Capabilities, Driver, Error, ExitStatus, Fingerprint, FsIsolation, Health, TaskHandle, TaskId, TaskSpec, TaskStats,
 };
-use orch_host::{process, signals};
+use orch_host::signals;
 use orch_model::{Nanos, Timestamp};
 use orch_supervisor::{Handle, SpawnSpec, StartError, Started, TaskEntry};
 use tracing::warn;
@@ -24,14 +24,12 @@ const EXIT_UNKNOWN: &str = "exit status is not known: the supervisor was lost wh
 pub struct RawExec {
     config: Arc<Config>,
     supervisor: Handle,
-    /// Where the processes of each task are, for counting them; filled when asked for.
-    entries: Arc<Mutex<BTreeMap<TaskId, Arc<TaskEntry>>>>,
 }
 
 impl RawExec {
     /// The driver over the node's supervisor.
     pub fn new(config: Config, supervisor: Handle) -> Self {
-        Self { config: Arc::new(config), supervisor, entries: Arc::default() }
+        Self { config: Arc::new(config), supervisor }
     }
 
     async fn plan(&self, spec: TaskSpec) -> Result<SpawnSpec, Error> {
@@ -47,30 +45,6 @@ impl RawExec {
             Err(StartError::Lost) => self.supervisor.start(spec).await,
             answer => answer,
         }
-    }
-
-    async fn entry(&self, id: &TaskId) -> Result<Arc<TaskEntry>, Error> {
-        if let Some(entry) = self.remembered(id) {
-            return Ok(entry);
-        }
-        let entries = self.supervisor.list().await.map_err(|error| failed("listing the tasks", error))?;
-        let key = key::of(id);
-        let entry = entries.into_iter().find(|entry| entry.key == key).ok_or_else(|| Error::UnknownTask(id.clone()))?;
-        Ok(self.remember(id.clone(), entry))
-    }
-
-    fn remembered(&self, id: &TaskId) -> Option<Arc<TaskEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
-    }
-
-    fn remember(&self, id: TaskId, entry: TaskEntry) -> Arc<TaskEntry> {
-        let entry = Arc::new(entry);
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&entry));
-        entry
-    }
-
-    fn forget_entry(&self, id: &TaskId) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 }
 
@@ -112,17 +86,14 @@ impl Driver for RawExec {
         for warning in &warnings {
             warn!(alloc_id = %id.alloc_id, task = id.task, warning, "the host does not allow everything that the task should get");
         }
-        let handle = handle(id.clone(), &entry, warnings)?;
-        self.remember(id, entry);
-        Ok(handle)
+        handle(id, &entry, warnings)
     }
 
     async fn recover(&self, handle: &TaskHandle) -> Result<(), Error> {
         let unknown = || Error::UnknownTask(handle.id.clone());
         let key = key::of(&handle.id);
-        match self.entry(&handle.id).await {
-            Err(Error::UnknownTask(_)) => {}
-            found => return found.map(drop),
+        if self.supervisor.find(&key).await.map_err(|error| failed("looking for a task", error))?.is_some() {
+            return Ok(());
         }
         // The supervisor was lost together with the agent: what runs is taken over, what does not is cleared away.
         let entry: TaskEntry = serde_json::from_slice(&handle.state)
@@ -130,9 +101,7 @@ impl Driver for RawExec {
         if entry.key != key {
             return Err(unknown());
         }
-        let runs = self.supervisor.adopt(entry.clone()).await.map_err(|error| failed("taking over a task", error))?;
-        if runs {
-            self.remember(handle.id.clone(), entry);
+        if self.supervisor.adopt(entry).await.map_err(|error| failed("taking over a task", error))? {
             return Ok(());
         }
         self.supervisor.forget(&key).await.map_err(|error| failed("clearing away a task that is gone", error))?;
@@ -166,35 +135,28 @@ impl Driver for RawExec {
     }
 
     async fn stats(&self, task: &TaskId) -> Result<TaskStats, Error> {
-        let entry = self.entry(task).await?;
-        let stats = self.supervisor.stats(&entry.key).await.map_err(|error| about(task, "measuring", error))?;
-        let usage = stats.usage;
-        let cpu_nanos = usage.cpu_ns.unwrap_or(0);
-        let memory_usage = usage.memory.unwrap_or(0);
-        Ok(TaskStats {
-            cpu_nanos,
-            memory_rss: usage.memory_anonymous.unwrap_or(memory_usage),
-            memory_usage,
-            memory_max_usage: usage.memory_peak.unwrap_or(memory_usage),
-            processes: count_processes(entry).await,
-            ..TaskStats::default()
-        })
+        let stats = self.supervisor.stats(&key::of(task)).await.map_err(|error| about(task, "measuring", error))?;
+        Ok(task_stats(&stats))
     }
 
     async fn destroy(&self, task: &TaskId) -> Result<(), Error> {
-        let key = key::of(task);
-        self.supervisor.kill(&key).await.map_err(|error| about(task, "killing", error))?;
-        // Whoever waits gets the status before the supervisor forgets it.
-        self.supervisor.wait(&key).await.map_err(|error| about(task, "waiting for", error))?;
-        self.supervisor.forget(&key).await.map_err(|error| about(task, "forgetting", error))?;
-        self.forget_entry(task);
-        Ok(())
+        let forgotten = self.supervisor.forget(&key::of(task)).await;
+        if forgotten.map_err(|error| about(task, "forgetting", error))? {
+            Ok(())
+        } else {
+            Err(Error::UnknownTask(task.clone()))
+        }
     }
 
     async fn list(&self) -> Result<Vec<TaskHandle>, Error> {
         let entries = self.supervisor.list().await.map_err(|error| failed("listing the tasks", error))?;
         let ours = entries.iter().filter_map(|entry| Some((key::id_of(entry)?, entry)));
         ours.map(|(id, entry)| handle(id, entry, Vec::new())).collect()
+    }
+
+    async fn sweep(&self) -> Result<Vec<String>, Error> {
+        let groups = self.supervisor.sweep().await.map_err(|error| failed("sweeping control groups", error))?;
+        Ok(groups.into_iter().map(|name| format!("control group {name}")).collect())
     }
 }
 
@@ -238,18 +200,28 @@ fn exit_status(status: orch_supervisor::ExitStatus) -> ExitStatus {
     ExitStatus { code: code.or(signal.map(|signal| 128 + signal)), signal, oom_killed, message: message.to_owned() }
 }
 
-/// How many processes a task has now; 0 where that cannot be found out.
-async fn count_processes(entry: Arc<TaskEntry>) -> u32 {
-    let count = move || {
-        if entry.cgroup.is_none() {
-            let below = process::descendants(entry.process.pid).map_or(0, |below| below.len());
-            below + usize::from(entry.process.is_running())
-        } else {
-            entry.cgroup.processes().map_or(0, |processes| processes.len())
-        }
-    };
-    let counted = tokio::task::spawn_blocking(count).await.unwrap_or(0);
-    u32::try_from(counted).unwrap_or(u32::MAX)
+fn task_stats(stats: &orch_supervisor::TaskStats) -> TaskStats {
+    let orch_supervisor::TaskStats { usage, log_bytes_dropped } = stats;
+    let memory_usage = usage.memory.unwrap_or(0);
+    TaskStats {
+        cpu_nanos: usage.cpu_ns.unwrap_or(0),
+        cpu_user_nanos: usage.cpu_user_ns.unwrap_or(0),
+        cpu_system_nanos: usage.cpu_system_ns.unwrap_or(0),
+        throttled_periods: usage.throttled_periods.unwrap_or(0),
+        throttled_nanos: usage.throttled_ns.unwrap_or(0),
+        memory_rss: usage.memory_anonymous.unwrap_or(memory_usage),
+        memory_cache: usage.memory_cache.unwrap_or(0),
+        memory_mapped_file: usage.memory_mapped.unwrap_or(0),
+        memory_swap: usage.memory_swap.unwrap_or(0),
+        memory_usage,
+        memory_max_usage: usage.memory_peak.unwrap_or(memory_usage),
+        memory_kernel_usage: usage.memory_kernel.unwrap_or(0),
+        memory_kernel_max_usage: usage.memory_kernel_peak.unwrap_or(0),
+        io_read_bytes: usage.io_read_bytes.unwrap_or(0),
+        io_write_bytes: usage.io_write_bytes.unwrap_or(0),
+        log_bytes_dropped: *log_bytes_dropped,
+        processes: u32::try_from(usage.processes.unwrap_or(0)).unwrap_or(u32::MAX),
+    }
 }
 
 #[cfg(test)]

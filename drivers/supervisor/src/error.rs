@@ -13,6 +13,9 @@ pub enum Error {
     /// The program ran, and gave up.
     #[error("the supervisor {} did not start: {message}", exe.display())]
     LaunchRefused { exe: PathBuf, message: String },
+    /// The first process of the container did not become the supervisor.
+    #[error("process 1, the agent's parent, cannot supervise tasks")]
+    Init { source: io::Error },
     /// There is no talking over the socket.
     #[error("cannot reach the supervisor at {}", socket.display())]
     Connect { socket: PathBuf, source: io::Error },

@@ -14,7 +14,8 @@ const MAX_BODY: usize = 8 << 20;
 /// Most descriptors in one frame.
 const MAX_FDS: usize = 8;
 const HEADER: usize = 5;
-const CHUNK: usize = 32 << 10;
+/// Received at once. On the stack, of which each fork copies what was touched.
+const CHUNK: usize = 8 << 10;
 
 /// A body with the descriptors that came with it.
 pub(crate) type Frame = (Vec<u8>, Vec<OwnedFd>);

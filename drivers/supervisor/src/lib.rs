@@ -2,6 +2,7 @@
 //!
 //! - [`run_supervisor`] is the process: two threads, no async. One forks, reaps and answers on a Unix socket and never touches a disk;
 //!   the other moves what tasks write from their pipes into rotated log files.
+//! - [`run_as_init`] is the same as the first process of a container, with the agent as its child.
 //! - [`Handle`] is the agent's half: it starts a supervisor when none answers, and holds duplicates of every pipe, so that the loss
 //!   of the supervisor breaks none. A new one then adopts the tasks, whose exit codes alone are unknown.
 //!
@@ -20,8 +21,8 @@ mod protocol;
 mod socket;
 mod spec;
 
-pub use client::{Handle, Options, Service};
+pub use client::{Handle, Options, Service, speak_with_init};
 pub use error::{Error, StartError};
-pub use process::{ArgsError, RunError, SupervisorArgs, run_supervisor};
+pub use process::{AgentCommand, ArgsError, RunError, SupervisorArgs, run_as_init, run_supervisor};
 pub use protocol::Stage;
 pub use spec::{CgroupSpec, ExitStatus, Lifetime, LogSpec, SpawnSpec, Started, TaskEntry, TaskKey, TaskStats, UserIds};

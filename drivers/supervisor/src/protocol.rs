@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{ExitStatus, SpawnSpec, TaskEntry, TaskKey, TaskStats};
 
 /// Raised with every change of a type that travels.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 const MAGIC: &[u8; 8] = b"orch-sup";
 
@@ -87,6 +87,8 @@ pub(crate) enum Ask {
         key: TaskKey,
     },
     List,
+    /// Kill and remove every control group of ours that belongs to no task; answered before they are gone.
+    Sweep,
     Shutdown {
         kill_tasks: bool,
     },
@@ -125,8 +127,10 @@ pub(crate) enum Answer {
         what: String,
     },
     Exists,
-    Stats(TaskStats),
+    Stats(Box<TaskStats>),
     Tasks(Vec<TaskEntry>),
+    /// The groups that are being removed.
+    Swept(Vec<String>),
     UnknownTask,
     NotRunning,
     Failed {

@@ -48,8 +48,8 @@ impl CgroupLayout {
             }
         }
         if !limits_in_v2 {
-            let kill_in_v1 = group.is_none();
-            for (role, directory) in self.make_v1(name, limits, kill_in_v1, &mut warnings) {
+            let alone = group.is_none();
+            for (role, directory) in self.make_v1(name, limits, alone, &mut warnings) {
                 group.add(role, directory);
             }
             write_v1(&group, limits, &mut warnings);
@@ -162,15 +162,17 @@ impl CgroupLayout {
             .collect()
     }
 
-    /// Makes one directory per tree that `limits`, accounting or killing needs.
-    fn make_v1(&self, name: &str, limits: &Limits, kill: bool, warnings: &mut Vec<Warning>) -> Vec<(Role, PathBuf)> {
+    /// Makes one directory per tree that `limits` and accounting need; with `alone`, without version 2, also what that would do.
+    fn make_v1(&self, name: &str, limits: &Limits, alone: bool, warnings: &mut Vec<Warning>) -> Vec<(Role, PathBuf)> {
         let mut made: Vec<(Role, PathBuf)> = Vec::new();
         for (role, controller) in Role::V1 {
             let wanted = match role {
-                Role::Cpu | Role::CpuAccounting | Role::Memory => true,
+                Role::Cpu | Role::Memory => true,
+                // Beside a version 2 group, which counts that too, it would be one more directory to make, join and remove.
+                Role::CpuAccounting => alone,
                 Role::Cpuset => limits.cpuset.is_some(),
                 Role::Pids => limits.pids_max.is_some(),
-                Role::Freezer => kill,
+                Role::Freezer => alone,
                 Role::Unified | Role::KillOnly => false,
             };
             let Some(root) = self.hierarchies.v1_root(controller).filter(|_| wanted) else { continue };

@@ -8,9 +8,11 @@ mod detect;
 mod files;
 mod layout;
 mod limits;
+mod stats;
 mod task;
 
 pub use detect::{Hierarchies, Version};
 pub use layout::CgroupLayout;
 pub use limits::{Limits, cpu_weight};
-pub use task::{Stats, TaskCgroup};
+pub use stats::Stats;
+pub use task::TaskCgroup;

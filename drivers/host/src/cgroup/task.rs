@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files;
-use crate::process::{self, Stat};
+use crate::process::Stat;
 
 /// What one directory of a group is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,21 +48,6 @@ pub struct TaskCgroup {
     directories: Vec<(Role, PathBuf)>,
     /// Directories that belong to somebody else: joined, never killed, never removed.
     foreign: Vec<PathBuf>,
-}
-
-/// What a group has used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Nanoseconds of CPU time since the group was made.
-    pub cpu_ns: Option<u64>,
-    /// Bytes of memory charged to the group now, page cache included.
-    pub memory: Option<u64>,
-    /// The highest `memory` has been, where the kernel keeps it.
-    pub memory_peak: Option<u64>,
-    /// Bytes of anonymous memory.
-    pub memory_anonymous: Option<u64>,
-    /// Processes that the kernel killed here for want of memory.
-    pub oom_kills: u64,
 }
 
 impl TaskCgroup {
@@ -183,41 +168,6 @@ impl TaskCgroup {
         self.v2().map(|directory| File::open(directory.join("cgroup.events"))).transpose()
     }
 
-    /// What it has used so far. What the host does not count is `None`.
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
-        if let Some(directory) = self.directory(Role::Unified) {
-            stats.cpu_ns = files::keyed(&directory.join("cpu.stat"), "usage_usec").map(|us| us.saturating_mul(1000));
-            stats.memory = files::number(&directory.join("memory.current"));
-            stats.memory_peak = files::number(&directory.join("memory.peak"));
-            stats.memory_anonymous = files::keyed(&directory.join("memory.stat"), "anon");
-        }
-        if let Some(directory) = self.directory(Role::CpuAccounting) {
-            stats.cpu_ns = files::number(&directory.join("cpuacct.usage"));
-        }
-        if let Some(directory) = self.directory(Role::Memory) {
-            stats.memory = files::number(&directory.join("memory.usage_in_bytes"));
-            stats.memory_peak = files::number(&directory.join("memory.max_usage_in_bytes"));
-            stats.memory_anonymous = files::keyed(&directory.join("memory.stat"), "total_rss");
-        }
-        stats.oom_kills = self.oom_kills();
-        stats
-    }
-
-    /// What `pid` and everything below it has used, for tasks that have no group.
-    pub fn stats_of_tree(pid: i32) -> io::Result<Stats> {
-        let processes = process::all()?;
-        let own = processes.iter().find(|stat| stat.pid == pid).copied();
-        let members = process::descendants_in(&processes, pid).into_iter().chain(own);
-        let (ticks, pages) =
-            members.fold((0u64, 0u64), |(ticks, pages), stat| (ticks + stat.cpu_ticks, pages + stat.rss_pages));
-        Ok(Stats {
-            cpu_ns: Some(ticks.saturating_mul(1_000_000_000 / process::ticks_per_second())),
-            memory: Some(pages.saturating_mul(process::page_size())),
-            ..Stats::default()
-        })
-    }
-
     /// How many processes the kernel killed here for want of memory.
     pub fn oom_kills(&self) -> u64 {
         let v2 = self
@@ -247,7 +197,7 @@ impl TaskCgroup {
         self.directories.iter().any(|(_, directory)| directory.exists())
     }
 
-    fn v2(&self) -> Option<&Path> {
+    pub(super) fn v2(&self) -> Option<&Path> {
         self.directory(Role::Unified).or_else(|| self.directory(Role::KillOnly))
     }
 

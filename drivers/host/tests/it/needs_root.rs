@@ -121,3 +121,30 @@ fn a_host_that_allows_nothing_gives_an_empty_group_and_says_why() {
     assert!(group.is_none() && !warnings.is_empty(), "{warnings:?}");
     assert!(group.kill().is_ok() && group.is_vacant() && group.remove().is_ok());
 }
+
+#[test]
+fn mounts_below_a_directory_go_in_all_layers_however_many_files_stand_beside_them() {
+    use orch_host::mounts::{list, unmount_below};
+    let own = tempfile::tempdir().unwrap();
+    let (inside, beside) = (own.path().join("inside"), own.path().join("beside"));
+    let mount = |target: &Path| {
+        std::fs::create_dir_all(target).unwrap();
+        assert!(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(target).status().unwrap().success());
+    };
+    for files in [0, 1000] {
+        std::fs::create_dir_all(inside.join("local")).unwrap();
+        for file in 0..files {
+            std::fs::write(inside.join("local").join(file.to_string()), "").unwrap();
+        }
+        for target in [inside.join("secrets"), inside.join("secrets"), inside.join("secrets/deeper"), beside.clone()] {
+            mount(&target);
+        }
+        let link = inside.join("link");
+        let _there_from_before = std::os::unix::fs::symlink(&beside, &link);
+        unmount_below(&inside).unwrap();
+        let left: Vec<_> =
+            list().unwrap().into_iter().map(|mount| mount.target).filter(|at| at.starts_with(own.path())).collect();
+        assert_eq!(left, std::slice::from_ref(&beside), "{files} files");
+        assert_eq!(unmount_below(own.path()).unwrap(), 1);
+    }
+}

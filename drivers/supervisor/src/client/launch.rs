@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Options;
 use super::connection::Connection;
+use super::init;
 use crate::error::Error;
 use crate::process::SupervisorArgs;
 use crate::protocol::{Hello, Intent, VERSION};
@@ -111,6 +112,11 @@ pub(super) async fn ask_for_upgrade(options: &Options) -> Result<(), Error> {
 /// Runs the program, which returns once the supervisor listens or another one holds the lock.
 async fn launch(options: &Options) -> Result<(), Error> {
     let failed = |source| Error::Launch { exe: options.exe.clone(), source };
+    if init::is_there() {
+        let args = SupervisorArgs::of(options);
+        let asked = tokio::task::spawn_blocking(move || init::ask(&args)).await;
+        return asked.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|source| Error::Init { source });
+    }
     let mut command = tokio::process::Command::new(&options.exe);
     command.args(&options.args).args(SupervisorArgs::of(options).to_args());
     command.stdin(std::process::Stdio::null()).kill_on_drop(true);

@@ -1,6 +1,7 @@
 //! The agent's half: a cheap handle, and the service that carries its requests and survives the loss of the supervisor.
 
 mod connection;
+mod init;
 mod launch;
 mod service;
 
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::{Error, StartError};
 use crate::protocol::{Answer, Ask};
 use crate::spec::{ExitStatus, Lifetime, SpawnSpec, Started, TaskEntry, TaskKey, TaskStats};
+pub use init::speak_with_init;
 pub use service::Service;
 
 /// Where the supervisor is, and how one is started.
@@ -47,6 +49,7 @@ pub struct Handle {
 pub(crate) enum Command {
     Call { ask: Ask, reply: oneshot::Sender<Result<Answer, Error>> },
     Wait { key: TaskKey, reply: oneshot::Sender<Result<ExitStatus, Error>> },
+    Find { key: TaskKey, reply: oneshot::Sender<Option<Box<TaskEntry>>> },
     Upgrade { reply: oneshot::Sender<Result<(), Error>> },
 }
 
@@ -121,20 +124,39 @@ impl Handle {
         }
     }
 
+    /// One task that has not been forgotten, as this agent knows it: it costs no question to the supervisor.
+    pub async fn find(&self, task: &TaskKey) -> Result<Option<TaskEntry>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Find { key: task.clone(), reply }).await.map_err(|_| Error::Closed)?;
+        Ok(answer.await.map_err(|_| Error::Closed)?.map(|entry| *entry))
+    }
+
+    /// Kills and removes every control group that carries this node's mark and belongs to no task that is known; returns their names.
+    ///
+    /// What is left of tasks whose agent and supervisor died together, and which nobody adopted. To be asked once everything that should
+    /// be adopted has been. The groups go within seconds after it returns.
+    pub async fn sweep(&self) -> Result<Vec<String>, Error> {
+        match self.call(Ask::Sweep).await? {
+            Answer::Swept(names) => Ok(names),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Drops a task whose status has been fetched: kills what is left of it, writes out its last output, removes its control group.
     ///
-    /// May be repeated: a task that is not known is forgotten already.
-    pub async fn forget(&self, task: &TaskKey) -> Result<(), Error> {
+    /// Whoever waits for it gets its status before. False if it was not known: then nothing of it is left either. May be repeated.
+    pub async fn forget(&self, task: &TaskKey) -> Result<bool, Error> {
         match self.done("forgetting", task, Ask::Forget { key: task.clone() }).await {
-            Err(Error::UnknownTask(_)) => Ok(()),
-            result => result,
+            Ok(()) => Ok(true),
+            Err(Error::UnknownTask(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// What a task has used so far.
     pub async fn stats(&self, task: &TaskKey) -> Result<TaskStats, Error> {
         match self.call(Ask::Stats { key: task.clone() }).await? {
-            Answer::Stats(stats) => Ok(stats),
+            Answer::Stats(stats) => Ok(*stats),
             Answer::UnknownTask => Err(Error::UnknownTask(task.clone())),
             other => Err(unexpected(&other)),
         }

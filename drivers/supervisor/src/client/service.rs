@@ -85,6 +85,7 @@ impl Service {
                     Some(Command::Upgrade { reply }) => drop(reply.send(ask_for_upgrade(&self.options).await)),
                     Some(Command::Call { ask, reply }) => self.ask(ask, Vec::new(), Some(reply)),
                     Some(Command::Wait { key, reply }) => self.wait(key, reply),
+                    Some(Command::Find { key, reply }) => drop(reply.send(self.find(&key))),
                     None => return,
                 },
                 frame = connection.next() => match frame.and_then(|(body, fds)| Ok((frame::decode(&body)?, fds))) {
@@ -105,6 +106,10 @@ impl Service {
                 task.waiters.push(reply);
             }
         }
+    }
+
+    fn find(&self, key: &TaskKey) -> Option<Box<TaskEntry>> {
+        self.tasks.get(key).map(|task| Box::new(task.entry.clone()))
     }
 
     fn ask(&mut self, ask: Ask, fds: Vec<OwnedFd>, reply: Option<oneshot::Sender<Result<Answer, Error>>>) {
@@ -278,6 +283,7 @@ impl Service {
                 command = self.commands.recv() => match command {
                     None => return false,
                     Some(Command::Wait { key, reply }) => self.wait(key, reply),
+                    Some(Command::Find { key, reply }) => drop(reply.send(self.find(&key))),
                     Some(Command::Upgrade { reply }) => drop(reply.send(Err(Error::Lost { reason: reason.clone() }))),
                     Some(Command::Call { reply, .. }) => drop(reply.send(Err(Error::Lost { reason: reason.clone() }))),
                 },

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +15,9 @@ use nix::unistd::ForkResult;
 use orch_host::cgroup::{CgroupLayout, Hierarchies};
 
 use super::SupervisorArgs;
+use super::init::Init;
 use super::pump::Pump;
+use super::slots::Slots;
 use super::supervisor::{Parts, Supervisor};
 use super::upgrade::{self, Inheritance};
 use crate::socket;
@@ -41,7 +43,7 @@ fn doing(action: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 }
 
 /// What the detached process tells the one that was started, which passes it on by its exit status.
-const READY: &[u8] = b"ready";
+pub(crate) const READY: &[u8] = b"ready";
 const LOCKED: &[u8] = b"another one runs";
 
 /// Becomes the supervisor of this node.
@@ -49,12 +51,9 @@ const LOCKED: &[u8] = b"another one runs";
 /// Returns at once in the process that was started: with success when the supervisor, a child of it that has detached itself, listens or
 /// another one holds the lock. In the detached process it returns when the supervisor ends. To be called before any thread exists.
 pub fn run_supervisor(args: SupervisorArgs) -> Result<ExitCode, RunError> {
-    let threads = std::fs::read_dir("/proc/self/task").map_err(doing("counting the threads"))?.count();
-    if threads > 1 {
-        return Err(RunError::Threads { threads });
-    }
+    check_threads()?;
     if let Some(fd) = args.resume {
-        return serve(args, |args| upgrade::inherit(args, fd));
+        return serve(args, None, |args| upgrade::inherit(args, fd));
     }
     let (ready, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| doing("making a pipe")(errno.into()))?;
     // SAFETY: there is one thread, as was just checked, so the child may do whatever this process may.
@@ -68,6 +67,45 @@ pub fn run_supervisor(args: SupervisorArgs) -> Result<ExitCode, RunError> {
             detached(args, File::from(tell))
         }
     }
+}
+
+/// Fails where forking would leave a thread behind.
+pub(super) fn check_threads() -> Result<(), RunError> {
+    let threads = std::fs::read_dir("/proc/self/task").map_err(doing("counting the threads"))?.count();
+    if threads > 1 { Err(RunError::Threads { threads }) } else { Ok(()) }
+}
+
+/// From now on signals wait to be read from the descriptor.
+pub(super) fn block_signals() -> Result<SignalFd, RunError> {
+    let call = |action: &'static str| move |errno: nix::errno::Errno| doing(action)(errno.into());
+    let signals: SigSet =
+        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE].into_iter().collect();
+    signals.thread_block().map_err(call("blocking signals"))?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(call("opening a signal descriptor"))
+}
+
+/// What makes a process the supervisor of a node.
+pub(super) struct Place {
+    lock: File,
+    listener: UnixListener,
+}
+
+/// Takes the place of the node's supervisor.
+pub(super) fn take_place(args: &SupervisorArgs) -> Result<Place, RunError> {
+    let held = || RunError::Told(format!("another supervisor holds {}", socket::lock_path(&args.socket).display()));
+    let lock = take_lock(&args.socket)?.ok_or_else(held)?;
+    Ok(Place { lock, listener: listen(args)? })
+}
+
+/// The supervisor's life as the first process of a container.
+pub(super) fn serve_as_init(args: SupervisorArgs, init: Init, place: Place) -> Result<ExitCode, RunError> {
+    let Place { lock, listener } = place;
+    serve(args, Some(init), |_| Ok(Inheritance { lock, listener, tasks: Vec::new() }))
+}
+
+fn listen(args: &SupervisorArgs) -> Result<UnixListener, RunError> {
+    socket::listen(&args.socket, &args.node_mark).map_err(doing(format!("listening at {}", args.socket.display())))
 }
 
 fn wait_until_ready(ready: OwnedFd) -> Result<ExitCode, RunError> {
@@ -95,9 +133,8 @@ fn detached(args: SupervisorArgs, mut tell: File) -> Result<ExitCode, RunError> 
         }
     };
     let mut pending = Some(tell);
-    let result = serve(args, |args| {
-        let listener = socket::listen(&args.socket, &args.node_mark)
-            .map_err(doing(format!("listening at {}", args.socket.display())))?;
+    let result = serve(args, None, |args| {
+        let listener = listen(args)?;
         if let Some(mut tell) = pending.take() {
             let _starter_has_gone = tell.write_all(READY);
         }
@@ -152,29 +189,28 @@ fn take_lock(socket: &Path) -> Result<Option<File>, RunError> {
 /// Sets up and runs the loop; `begin` brings lock, listener and inherited tasks once everything else stands.
 fn serve(
     mut args: SupervisorArgs,
+    init: Option<Init>,
     begin: impl FnOnce(&SupervisorArgs) -> Result<Inheritance, RunError>,
 ) -> Result<ExitCode, RunError> {
     let call = |action: &'static str| move |errno: nix::errno::Errno| doing(action)(errno.into());
+    // Before anything else is opened, so that they are low.
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(doing("opening /dev/null"))?;
+    let slots = Slots::reserve(null.as_fd()).map_err(doing("reserving descriptors"))?;
     prctl::set_child_subreaper(true).map_err(call("becoming the reaper of orphans"))?;
     prctl::set_name(c"orch-supervisor").map_err(call("naming the process"))?;
-    let signals: SigSet =
-        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE].into_iter().collect();
-    signals.thread_block().map_err(call("blocking signals"))?;
-    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(call("opening a signal descriptor"))?;
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(doing("opening /dev/null"))?;
+    let signals = block_signals()?;
     let hierarchies = Hierarchies::detect().map_err(doing("reading the mounts"))?;
     let layout = CgroupLayout::new(hierarchies, &args.cgroup_parent, &args.node_mark);
     let pump = Pump::start().map_err(doing("starting the log thread"))?;
     let Inheritance { lock, listener, tasks } = begin(&args)?;
     // Children inherit ours, so only what differs has to be restored in them.
     args.limits.forget_current();
-    let parts = Parts { args, layout, pump, null, lock, listener, signals };
+    let parts = Parts { args, init, layout, pump, null, slots, lock, listener, signals };
     let mut supervisor = Supervisor::new(parts).map_err(doing("setting up the event loop"))?;
     supervisor.take_over(tasks);
     supervisor.run().map_err(doing("waiting for events"))?;
     clean_up(&supervisor);
-    Ok(ExitCode::SUCCESS)
+    Ok(supervisor.init.as_ref().map_or(ExitCode::SUCCESS, |init| ExitCode::from(init.code)))
 }
 
 /// Removes what is ours alone, except for the lock file: somebody may be about to lock it, and must not hold one that has no name.
@@ -190,8 +226,6 @@ fn clean_up(supervisor: &Supervisor) {
         (&supervisor.args.lifetime, &supervisor.ending)
         && ending.kill
     {
-        // Tasks' secrets are mounts; while one is there its directory cannot go.
-        let _kept_if_in_use = orch_host::mounts::unmount_below(directory);
         // Tasks' secrets are on file systems of their own, which nobody else is left to unmount.
         let _kept_if_busy = orch_host::mounts::unmount_below(directory);
         let _kept_if_in_use = std::fs::remove_dir_all(directory);

@@ -49,7 +49,7 @@ impl Supervisor {
             let left =
                 processes.as_ref().filter(|_| task.entry.cgroup.is_none()).map(|all| all.of(&task.entry.process, &key));
             let vacant = left.as_ref().map_or_else(|| task.entry.cgroup.is_vacant(), Vec::is_empty);
-            if vacant && matches!(task.phase, Phase::Ended) {
+            if vacant && task.is_over() {
                 self.killed(&key);
             } else if let Some(left) = left {
                 kill_all(&left);
@@ -65,7 +65,7 @@ impl Supervisor {
             return;
         }
         let Some(task) = self.tasks.get(key) else { return };
-        if matches!(task.phase, Phase::Ended) && !task.entry.cgroup.is_none() && task.entry.cgroup.is_vacant() {
+        if task.is_over() && !task.entry.cgroup.is_none() && task.entry.cgroup.is_vacant() {
             self.killed(key);
         }
     }
@@ -75,7 +75,9 @@ impl Supervisor {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let (forget, kill): (Vec<_>, Vec<_>) =
             std::mem::take(&mut task.waiting).into_iter().partition(|waiter| waiter.forget);
-        let drop = !forget.is_empty() || self.ending.as_ref().is_some_and(|ending| ending.kill);
+        let drop = !forget.is_empty()
+            || matches!(task.phase, Phase::Remains)
+            || self.ending.as_ref().is_some_and(|ending| ending.kill);
         let removed = if drop { task.entry.cgroup.remove() } else { Ok(()) };
         let patient = task.killed_at.is_some_and(|at| at.elapsed() < REMOVE);
         let mut answers: Vec<_> = kill.into_iter().map(|waiter| (waiter, Answer::Done)).collect();
@@ -95,10 +97,33 @@ impl Supervisor {
                 answers.extend(forget.into_iter().map(|waiter| (waiter, Answer::Failed { errno })));
                 self.killing.remove(key);
                 task.killed_at = None;
+                if matches!(task.phase, Phase::Remains) {
+                    self.drop_task(key);
+                }
             }
         }
         for (waiter, answer) in answers {
             self.answer(waiter.connection, waiter.request, answer);
+        }
+    }
+
+    /// Begins to kill and remove every group with our mark that belongs to no task; returns their names.
+    pub(super) fn sweep_groups(&mut self) -> Vec<String> {
+        let known = |name: &String| self.tasks.contains_key(&TaskKey::new(name));
+        let left: Vec<String> = self.layout.list().into_iter().filter(|name| !known(name)).collect();
+        for name in &left {
+            let key = TaskKey::new(name);
+            self.tasks.insert(key.clone(), Task::remains(key.clone(), self.layout.open(name)));
+            self.begin_killing(&key);
+        }
+        left
+    }
+
+    /// Kills everything of a task, unless that is under way.
+    pub(super) fn begin_killing(&mut self, key: &TaskKey) {
+        if self.killing.insert(key.clone()) {
+            self.kill_round(key);
+            self.check_killed(key);
         }
     }
 

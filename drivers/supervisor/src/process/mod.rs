@@ -1,20 +1,25 @@
 //! The supervisor process itself: no async, no tokio, two threads.
 //!
-//! `daemon` makes the process and its socket; `supervisor` is the loop of the main thread, which forks, reaps and answers and never
+//! `daemon` makes the process and its socket, `init` makes it of the first process of a container; `supervisor` is the loop of the main thread, which forks, reaps and answers and never
 //! touches a disk; `requests` is what it answers; `tasks` and `killing` are what it knows and how it ends what it knows; `spawn` is the
-//! way from fork to exec; `pump` is the other thread; `upgrade` replaces the program in place.
+//! way from fork to exec, `slots` what makes it cheap; `pump` is the other thread; `upgrade` replaces the program in place.
 
 mod args;
 mod connection;
 mod daemon;
+mod init;
 mod killing;
 mod log_file;
 mod pump;
 mod requests;
+mod slots;
 mod spawn;
 mod supervisor;
 mod tasks;
 mod upgrade;
 
 pub use args::{ArgsError, SupervisorArgs};
+pub(crate) use daemon::READY;
 pub use daemon::{RunError, run_supervisor};
+pub(crate) use init::message as init_message;
+pub use init::{AgentCommand, run_as_init};

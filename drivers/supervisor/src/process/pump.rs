@@ -1,6 +1,7 @@
 //! The thread that moves output from pipes to log files.
 //!
-//! `splice` moves it within the kernel: nothing is ever held in this process, so nothing is lost when it is killed.
+//! `splice` moves it within the kernel: nothing is ever held in this process, so nothing is lost when it is killed. A file system that
+//! cannot do that gets the output of each stream by reading and writing; what is between the two is lost if the process is killed there.
 //!
 //! A disk that refuses (full, quota, I/O error) makes the pump read and drop what arrives, and count it; the next bytes are tried again.
 //! A disk that does not answer holds the pump in one call. The main thread notices within two seconds and then drains all
@@ -188,12 +189,20 @@ impl Pump {
 struct Thread {
     shared: Arc<Shared>,
     epoll: Epoll,
-    streams: BTreeMap<u64, (Arc<Output>, LogFile)>,
+    streams: BTreeMap<u64, Flow>,
     scratch: Vec<u8>,
 }
 
+/// One stream of a task on its way to the disk.
+struct Flow {
+    output: Arc<Output>,
+    log: LogFile,
+    /// Whether its file does not take what is spliced.
+    copies: bool,
+}
+
 /// What became of the content of a pipe.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// There may be more.
     Moved,
@@ -229,7 +238,7 @@ impl Thread {
                 Order::Add { output, log } => {
                     let id = output.id;
                     let added = self.epoll.add(output.pipe.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, id));
-                    self.streams.insert(id, (output, log));
+                    self.streams.insert(id, Flow { output, log, copies: false });
                     if added.is_err() {
                         self.close(id);
                     }
@@ -252,7 +261,7 @@ impl Thread {
     }
 
     fn close(&mut self, id: u64) {
-        if let Some((output, _)) = self.streams.remove(&id) {
+        if let Some(Flow { output, .. }) = self.streams.remove(&id) {
             // The agent holds a duplicate, so closing ours would not end the registration.
             let _was_never_added = self.epoll.delete(output.pipe.as_fd());
         }
@@ -268,8 +277,8 @@ impl Thread {
     fn turn(&mut self, id: u64, turns: usize) -> Outcome {
         for _ in 0..turns {
             self.begin(id);
-            let Some((output, log)) = self.streams.get_mut(&id) else { return Outcome::Ended };
-            match move_once(output, log, &mut self.scratch) {
+            let Some(flow) = self.streams.get_mut(&id) else { return Outcome::Ended };
+            match flow.move_once(&mut self.scratch) {
                 Outcome::Moved => {}
                 outcome => return outcome,
             }
@@ -278,41 +287,80 @@ impl Thread {
     }
 }
 
-fn move_once(output: &Output, log: &mut LogFile, scratch: &mut [u8]) -> Outcome {
-    // A file is begun by its first byte: a silent task costs none, and the end of the output makes no empty one.
-    if log.needs_file()
-        && let Some(outcome) = nothing_to_move(output)
-    {
-        return outcome;
-    }
-    let moved =
-        log.room().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))).and_then(|room| {
-            let mut offset = i64::try_from(room.offset).map_err(|_| Errno::EFBIG)?;
-            let length = usize::try_from(room.bytes).unwrap_or(CHUNK).min(CHUNK);
-            let none: *mut libc::loff_t = std::ptr::null_mut();
-            // SAFETY: both descriptors are open; the offset lives through the call, and a pipe takes none.
-            let count = unsafe {
-                libc::splice(
-                    output.pipe.as_raw_fd(),
-                    none,
-                    room.file.as_raw_fd(),
-                    &raw mut offset,
-                    length,
-                    libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE,
-                )
-            };
-            Errno::result(count)
-        });
-    match moved {
-        Ok(0) => Outcome::Ended,
-        Ok(count) => {
-            log.advance(u64::try_from(count).unwrap_or(0));
-            Outcome::Moved
+impl Flow {
+    fn move_once(&mut self, scratch: &mut [u8]) -> Outcome {
+        // A file is begun by its first byte: a silent task costs none, and the end of the output makes no empty one.
+        if self.log.needs_file()
+            && let Some(outcome) = nothing_to_move(&self.output)
+        {
+            return outcome;
         }
-        Err(Errno::EAGAIN) => Outcome::Empty,
-        Err(Errno::EINTR) => Outcome::Moved,
-        Err(_) => drop_instead(output, scratch),
+        if !self.copies {
+            match self.splice_once() {
+                Err(Errno::EINVAL) => self.copies = true,
+                Ok(0) => return Outcome::Ended,
+                Ok(_) | Err(Errno::EINTR) => return Outcome::Moved,
+                Err(Errno::EAGAIN) => return Outcome::Empty,
+                Err(_) => return drop_instead(&self.output, scratch),
+            }
+        }
+        self.copy_once(scratch)
     }
+
+    /// Moves what is there within the kernel; says how many bytes.
+    fn splice_once(&mut self) -> Result<u64, Errno> {
+        let room = self.log.room().map_err(errno_of)?;
+        let mut offset = i64::try_from(room.offset).map_err(|_| Errno::EFBIG)?;
+        let length = usize::try_from(room.bytes).unwrap_or(CHUNK).min(CHUNK);
+        let none: *mut libc::loff_t = std::ptr::null_mut();
+        // SAFETY: both descriptors are open; the offset lives through the call, and a pipe takes none.
+        let count = unsafe {
+            libc::splice(
+                self.output.pipe.as_raw_fd(),
+                none,
+                room.file.as_raw_fd(),
+                &raw mut offset,
+                length,
+                libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE,
+            )
+        };
+        let count = u64::try_from(Errno::result(count)?).unwrap_or(0);
+        self.log.advance(count);
+        Ok(count)
+    }
+
+    /// Reads what is there and writes it.
+    fn copy_once(&mut self, scratch: &mut [u8]) -> Outcome {
+        let Ok(room) = self.log.room() else { return drop_instead(&self.output, scratch) };
+        let length = usize::try_from(room.bytes).unwrap_or(CHUNK).min(scratch.len());
+        let read = scratch.get_mut(..length).map_or(Ok(0), |space| nix::unistd::read(&self.output.pipe, space));
+        let count = match read {
+            Ok(0) => return Outcome::Ended,
+            Ok(count) => count,
+            Err(Errno::EINTR) => return Outcome::Moved,
+            Err(_) => return Outcome::Empty,
+        };
+        let mut left = scratch.get(..count).unwrap_or_default();
+        let mut written = 0u64;
+        while !left.is_empty() {
+            let at = i64::try_from(room.offset.saturating_add(written)).unwrap_or(i64::MAX);
+            match nix::sys::uio::pwrite(room.file, left, at) {
+                Ok(taken @ 1..) => {
+                    left = left.get(taken..).unwrap_or_default();
+                    written += u64::try_from(taken).unwrap_or(0);
+                }
+                Err(Errno::EINTR) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        self.log.advance(written);
+        self.output.dropped.fetch_add(u64::try_from(left.len()).unwrap_or(0), Ordering::Relaxed);
+        Outcome::Moved
+    }
+}
+
+fn errno_of(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// What an empty pipe is, or `None` if it holds something.
@@ -340,5 +388,47 @@ fn drop_instead(output: &Output, scratch: &mut [u8]) -> Outcome {
         }
         Err(Errno::EINTR) => Outcome::Moved,
         Err(_) => Outcome::Empty,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_stream_whose_file_takes_nothing_spliced_is_copied_in_order_and_within_bounds() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pipe, end) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        let mut end = std::fs::File::from(end);
+        let spec = LogSpec {
+            dir: directory.path().to_owned(),
+            task: "t".to_owned(),
+            max_files: 9,
+            max_file_bytes: 16,
+            disabled: false,
+        };
+        let output = Arc::new(Output { pipe, id: 1, dropped: AtomicU64::new(0) });
+        let mut flow = Flow { output, log: LogFile::new(spec, Stream::Stdout), copies: false };
+        let mut scratch = vec![0; CHUNK];
+        end.write_all(b"spliced;").unwrap();
+        assert_eq!(flow.move_once(&mut scratch), Outcome::Moved);
+        assert!(!flow.copies);
+        // In append mode a file takes no offset, and so nothing that is spliced.
+        fcntl(flow.log.room().unwrap().file, FcntlArg::F_SETFL(OFlag::O_APPEND)).unwrap();
+        end.write_all(b"copied and rotated").unwrap();
+        for _ in 0..2 {
+            assert_eq!(flow.move_once(&mut scratch), Outcome::Moved);
+            assert!(flow.copies);
+        }
+        assert_eq!(flow.move_once(&mut scratch), Outcome::Empty);
+        let log = |index| std::fs::read(orch_host::logs::path(directory.path(), "t", Stream::Stdout, index)).unwrap();
+        assert_eq!((log(0).as_slice(), log(1).as_slice()), (&b"spliced;copied a"[..], &b"nd rotated"[..]));
+        drop(end);
+        assert_eq!(flow.move_once(&mut scratch), Outcome::Ended);
+        assert_eq!(flow.output.dropped(), 0);
     }
 }

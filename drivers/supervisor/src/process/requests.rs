@@ -42,6 +42,8 @@ impl Supervisor {
     fn greet(&mut self, id: u64, body: &[u8]) -> bool {
         let Some(connection) = self.connections.get_mut(&id) else { return false };
         match Hello::decode(body) {
+            // The first process of a container stays what it is: its image is replaced as a whole.
+            Some(Hello { intent: Intent::Upgrade { .. }, .. }) if self.init.is_some() => false,
             Some(Hello { intent: Intent::Upgrade { exe }, .. }) => {
                 self.upgrade = Some(exe);
                 true
@@ -89,6 +91,10 @@ impl Supervisor {
                 let tasks = told.map(|task| task.entry.clone()).collect();
                 self.answer(from, id, Answer::Tasks(tasks));
             }
+            Ask::Sweep => {
+                let names = self.sweep_groups();
+                self.answer(from, id, Answer::Swept(names));
+            }
             Ask::Shutdown { kill_tasks } => {
                 self.ending = Some(Ending { kill: kill_tasks, answer: Some((from, id)) });
                 if kill_tasks {
@@ -118,8 +124,15 @@ impl Supervisor {
     }
 
     fn try_start(&mut self, from: u64, id: u64, spec: &SpawnSpec) -> Result<(), Answer> {
-        if self.tasks.contains_key(&spec.key) {
-            return Err(Answer::Exists);
+        match self.tasks.get(&spec.key).map(|task| &task.phase) {
+            None => {}
+            // Its control group is being removed: the same start succeeds a moment later.
+            Some(Phase::Remains) => {
+                return Err(Answer::NotStarted { stage: Stage::Cgroup, errno: libc::EBUSY, detail: None });
+            }
+            Some(Phase::Starting(_) | Phase::Running | Phase::Flushing(_) | Phase::Ended) => {
+                return Err(Answer::Exists);
+            }
         }
         let (cgroup, warnings) = match &spec.cgroup {
             Some(CgroupSpec::Own(limits)) => self.make_group(&spec.key, limits)?,
@@ -172,13 +185,18 @@ impl Supervisor {
     fn fork(&mut self, spec: &SpawnSpec, cgroup: &TaskCgroup) -> Result<(spawn::Child, ProcessId), Answer> {
         use std::os::fd::AsFd;
         let plan = Plan::new(spec, cgroup.is_none()).map_err(|what| Answer::ZeroByte { what })?;
-        let around = Surroundings { null: self.null.as_fd(), lock: self.lock.as_fd(), limits: &self.args.limits };
+        let mut around = Surroundings {
+            null: self.null.as_fd(),
+            lock: self.lock.as_fd(),
+            limits: &self.args.limits,
+            slots: &mut self.slots,
+        };
         let not_started = |stage: Stage, error: &io::Error| Answer::NotStarted {
             stage,
             errno: error.raw_os_error().unwrap_or(libc::EIO),
             detail: None,
         };
-        let child = spawn::spawn(&plan, cgroup, !spec.logs.disabled, &around)
+        let child = spawn::spawn(&plan, cgroup, !spec.logs.disabled, &mut around)
             .map_err(|(stage, error)| not_started(stage, &error))?;
         match ProcessId::of(child.pid) {
             Ok(process) => Ok((child, process)),
@@ -273,10 +291,7 @@ impl Supervisor {
             return;
         };
         task.waiting.push(waiter);
-        if self.killing.insert(key.clone()) {
-            self.kill_round(&key);
-            self.check_killed(&key);
-        }
+        self.begin_killing(&key);
     }
 
     /// Drops a task of which nothing is left.
@@ -313,7 +328,7 @@ fn stats(task: &Task) -> Answer {
         Ok(cgroup.stats())
     };
     let log_bytes_dropped = task.outputs.iter().map(|output| output.dropped()).sum();
-    usage.map_or_else(|answer| answer, |usage| Answer::Stats(TaskStats { usage, log_bytes_dropped }))
+    usage.map_or_else(|answer| answer, |usage| Answer::Stats(Box::new(TaskStats { usage, log_bytes_dropped })))
 }
 
 fn failed(error: &io::Error) -> Answer {

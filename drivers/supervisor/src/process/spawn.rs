@@ -6,7 +6,7 @@
 use std::ffi::{CString, NulError, c_char};
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::OFlag;
@@ -14,6 +14,7 @@ use orch_host::cgroup::TaskCgroup;
 use orch_host::limits::OriginalLimits;
 use orch_host::oom;
 
+use super::slots::Slots;
 use crate::protocol::Stage;
 use crate::spec::{SpawnSpec, UserIds};
 
@@ -82,6 +83,7 @@ pub(super) struct Surroundings<'a> {
     /// Closed first of all: a child that hangs before its program must not keep the next supervisor out.
     pub(super) lock: BorrowedFd<'a>,
     pub(super) limits: &'a OriginalLimits,
+    pub(super) slots: &'a mut Slots,
 }
 
 /// A child that may or may not have reached its program yet.
@@ -118,7 +120,7 @@ pub(super) fn spawn(
     plan: &Plan,
     cgroup: &TaskCgroup,
     logged: bool,
-    around: &Surroundings<'_>,
+    around: &mut Surroundings<'_>,
 ) -> Result<Child, (Stage, io::Error)> {
     let at = |stage: Stage| move |error: nix::errno::Errno| (stage, io::Error::from(error));
     let (report, report_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(at(Stage::Pipe))?;
@@ -130,31 +132,26 @@ pub(super) fn spawn(
         pipes.push(pipe);
         ends.push(end);
     }
-    let output = |index: usize| ends.get(index).map_or(around.null.as_raw_fd(), AsRawFd::as_raw_fd);
+    let null = around.null;
+    let output = |index: usize| ends.get(index).map_or(null, AsFd::as_fd);
     let v2 = cgroup.open_v2().map_err(|error| (Stage::Cgroup, error))?;
     let mut into = v2.as_ref();
     let pid = loop {
         // A tree that the child is not born into it joins by itself, as it does those of version 1.
         let join = cgroup.open_join_files(into.is_none()).map_err(|error| (Stage::Cgroup, error))?;
-        let programs = pointers(&plan.programs);
-        let arguments = pointers(&plan.arguments);
-        let environment = pointers(&plan.environment);
-        let join_raw: Vec<RawFd> = join.iter().map(AsRawFd::as_raw_fd).collect();
-        let child = Entry {
-            plan,
-            programs: &programs,
-            arguments: &arguments,
-            environment: &environment,
-            join: &join_raw,
-            stdio: [around.null.as_raw_fd(), output(0), output(1)],
-            report: report_end.as_raw_fd(),
-            lock: around.lock.as_raw_fd(),
-            limits: around.limits,
+        let needed: Vec<BorrowedFd<'_>> =
+            [output(0), output(1), report_end.as_fd()].into_iter().chain(join.iter().map(AsFd::as_fd)).collect();
+        let lent = around.slots.lend(&needed).map_err(|error| (Stage::Descriptors, error))?;
+        let part_at = lent.is_some().then(|| (around.slots.end(), around.slots.parted()));
+        let numbers = lent.unwrap_or_else(|| needed.iter().map(AsRawFd::as_raw_fd).collect());
+        let forked = fork_with(plan, &numbers, part_at, into.map(AsFd::as_fd), around);
+        let parted = match &forked {
+            Ok(pid) if part_at.is_some() => around.slots.wait_until_parted(*pid),
+            Ok(_) | Err(_) => Ok(()),
         };
-        // SAFETY: the child calls only `Entry::run`, which keeps to system calls and never returns.
-        match unsafe { fork_into(into.map(AsRawFd::as_raw_fd)) } {
-            Ok(0) => child.run(),
-            Ok(pid) => break pid,
+        around.slots.take_back(null);
+        match forked {
+            Ok(pid) => break parted.map(|()| pid).map_err(|error| (Stage::Fork, error))?,
             Err(_) if into.is_some() => into = None,
             Err(error) => return Err((Stage::Fork, error)),
         }
@@ -162,15 +159,47 @@ pub(super) fn spawn(
     Ok(Child { pid, report, pipes })
 }
 
+/// Forks a child that finds its two outputs, its report and the files to join under these numbers.
+fn fork_with(
+    plan: &Plan,
+    numbers: &[RawFd],
+    part_at: Option<(RawFd, RawFd)>,
+    into: Option<BorrowedFd<'_>>,
+    around: &Surroundings<'_>,
+) -> io::Result<i32> {
+    let [stdout, stderr, report, join @ ..] = numbers else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let programs = pointers(&plan.programs);
+    let arguments = pointers(&plan.arguments);
+    let environment = pointers(&plan.environment);
+    let child = Entry {
+        plan,
+        programs: &programs,
+        arguments: &arguments,
+        environment: &environment,
+        join,
+        stdio: [around.null.as_raw_fd(), *stdout, *stderr],
+        report: *report,
+        lock: around.lock.as_raw_fd(),
+        part_at,
+        limits: around.limits,
+    };
+    // SAFETY: the child calls only `Entry::run`, which keeps to system calls and never returns.
+    match unsafe { fork_into(into.map(|into| into.as_raw_fd()), part_at.is_some()) } {
+        Ok(0) => child.run(),
+        forked => forked,
+    }
+}
+
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// `clone3`, or `clone` where there is none: 0 in the child.
+/// `clone3`, or `clone` where there is none: 0 in the child. With `one_table` the child has our descriptors, not copies of them.
 ///
 /// # Safety
-/// The child has one thread and whatever locks the other one held: it may make system calls, and nothing else.
-unsafe fn fork_into(cgroup: Option<RawFd>) -> io::Result<i32> {
+/// The child has one thread and whatever locks the other one held: it may make system calls, and nothing else. With `one_table` it changes
+/// no descriptor before it has a table of its own.
+unsafe fn fork_into(cgroup: Option<RawFd>, one_table: bool) -> io::Result<i32> {
     #[repr(C)]
     #[derive(Default)]
     struct CloneArgs {
@@ -188,16 +217,18 @@ unsafe fn fork_into(cgroup: Option<RawFd>) -> io::Result<i32> {
     }
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     const SIGCHLD: u64 = libc::SIGCHLD as u64;
-    let mut args = CloneArgs { exit_signal: SIGCHLD, ..CloneArgs::default() };
+    const CLONE_FILES: u64 = libc::CLONE_FILES as u64;
+    let files = if one_table { CLONE_FILES } else { 0 };
+    let mut args = CloneArgs { flags: files, exit_signal: SIGCHLD, ..CloneArgs::default() };
     if let Some(fd) = cgroup {
-        args.flags = CLONE_INTO_CGROUP;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(fd).map_err(io::Error::other)?;
     }
     // SAFETY: the structure is as the kernel describes it and lives through the call; without CLONE_VM the child has its own memory.
     let mut result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     if result < 0 && cgroup.is_none() && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
         // SAFETY: zeros for stack, ids and thread storage mean a plain fork on every architecture.
-        result = unsafe { libc::syscall(libc::SYS_clone, SIGCHLD, 0, 0, 0, 0) };
+        result = unsafe { libc::syscall(libc::SYS_clone, SIGCHLD | files, 0, 0, 0, 0) };
     }
     if result < 0 { Err(io::Error::last_os_error()) } else { i32::try_from(result).map_err(io::Error::other) }
 }
@@ -212,6 +243,8 @@ struct Entry<'a> {
     stdio: [RawFd; 3],
     report: RawFd,
     lock: RawFd,
+    /// Set where the table of descriptors is the parent's still: the first one that is not needed, and where to tell of the parting.
+    part_at: Option<(RawFd, RawFd)>,
     limits: &'a OriginalLimits,
 }
 
@@ -228,6 +261,7 @@ impl Entry<'_> {
         // SAFETY: system calls on descriptors and memory that the parent prepared and this copy of it still has. The user is changed
         // by raw calls, because the C library's would signal threads that this process does not have.
         unsafe {
+            self.part()?;
             libc::close(self.lock);
             // Raw too: the C library hides two signals that may have been inherited as ignored. Zeros mean the default action.
             let default = [0u64; 8];
@@ -260,6 +294,22 @@ impl Entry<'_> {
             libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
             Err((Stage::Exec, self.execute()))
         }
+    }
+
+    /// Takes a table of descriptors of its own, and tells the parent.
+    unsafe fn part(&self) -> Result<(), (Stage, i32)> {
+        let Some((end, parted)) = self.part_at else { return Ok(()) };
+        let one = 1u64;
+        // SAFETY: system calls on numbers and on an integer that lives through the call.
+        unsafe {
+            let unshare = libc::CLOSE_RANGE_UNSHARE;
+            if libc::syscall(libc::SYS_close_range, end, libc::c_uint::MAX, unshare) < 0 {
+                // Linux before 5.9: all of them are copied.
+                check(Stage::Descriptors, i64::from(libc::unshare(libc::CLONE_FILES)))?;
+            }
+            libc::write(parted, (&raw const one).cast(), size_of::<u64>());
+        }
+        Ok(())
     }
 
     /// Tries each program in turn; the errno that says most, if none could be executed.

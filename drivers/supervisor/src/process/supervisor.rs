@@ -17,7 +17,9 @@ use orch_host::cgroup::CgroupLayout;
 
 use super::SupervisorArgs;
 use super::connection::Connection;
+use super::init::{Init, Next, is_passed_on};
 use super::pump::Pump;
+use super::slots::Slots;
 use super::spawn::Report;
 use super::tasks::{Phase, Source, Task, exit_status};
 use crate::protocol::{Answer, Message};
@@ -43,6 +45,8 @@ const FIRST_FREE: u64 = 3;
 /// Everything the main thread has.
 pub(super) struct Supervisor {
     pub(super) args: SupervisorArgs,
+    /// The agent, where it is our child because we are the first process of a container.
+    pub(super) init: Option<Init>,
     pub(super) layout: CgroupLayout,
     pub(super) pump: Pump,
     pub(super) tasks: BTreeMap<TaskKey, Task>,
@@ -53,6 +57,7 @@ pub(super) struct Supervisor {
     /// The tasks in [`Phase::Flushing`], each with its deadline.
     flushing: BTreeMap<TaskKey, Instant>,
     pub(super) null: File,
+    pub(super) slots: Slots,
     pub(super) lock: File,
     pub(super) listener: UnixListener,
     pub(super) connections: BTreeMap<u64, Connection>,
@@ -81,9 +86,11 @@ pub(super) struct Ending {
 /// What a supervisor begins with.
 pub(super) struct Parts {
     pub(super) args: SupervisorArgs,
+    pub(super) init: Option<Init>,
     pub(super) layout: CgroupLayout,
     pub(super) pump: Pump,
     pub(super) null: File,
+    pub(super) slots: Slots,
     pub(super) lock: File,
     pub(super) listener: UnixListener,
     pub(super) signals: SignalFd,
@@ -91,13 +98,14 @@ pub(super) struct Parts {
 
 impl Supervisor {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { args, layout, pump, null, lock, listener, signals } = parts;
+        let Parts { args, init, layout, pump, null, slots, lock, listener, signals } = parts;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
         epoll.add(pump.notices(), EpollEvent::new(EpollFlags::EPOLLIN, PUMP))?;
         Ok(Self {
             args,
+            init,
             layout,
             pump,
             tasks: BTreeMap::new(),
@@ -105,6 +113,7 @@ impl Supervisor {
             killing: BTreeSet::new(),
             flushing: BTreeMap::new(),
             null,
+            slots,
             lock,
             listener,
             connections: BTreeMap::new(),
@@ -177,6 +186,9 @@ impl Supervisor {
         if let Some(deadline) = self.flushing.values().min() {
             at_most(deadline.saturating_duration_since(now));
         }
+        if let Some(due) = self.init.as_ref().and_then(|init| init.due_in(now)) {
+            at_most(due);
+        }
         if let Some(limit) = self.time_alone() {
             at_most((self.alone_since + limit).saturating_duration_since(now));
         }
@@ -194,6 +206,7 @@ impl Supervisor {
             self.flushed(&key);
         }
         self.check_killing();
+        self.tend_agent(now);
         if self.ending.is_none() && self.time_alone().is_some_and(|limit| self.alone_since + limit <= now) {
             self.ending =
                 Some(Ending { kill: matches!(self.args.lifetime, Lifetime::StopsWithAgent { .. }), answer: None });
@@ -203,7 +216,9 @@ impl Supervisor {
 
     /// How long we stay if nothing changes; `None` for good.
     fn time_alone(&self) -> Option<Duration> {
-        if self.connections.values().any(|connection| connection.greeted) || self.ending.is_some() {
+        // With an agent of our own we stay as long as it does.
+        let with_agent = self.init.is_some() || self.connections.values().any(|connection| connection.greeted);
+        if with_agent || self.ending.is_some() {
             return None;
         }
         match &self.args.lifetime {
@@ -302,7 +317,11 @@ impl Supervisor {
     fn take_signals(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-            if number == Signal::SIGTERM as i32 && self.ending.is_none() {
+            if let Some(init) = &mut self.init {
+                if is_passed_on(number) {
+                    init.tell(number);
+                }
+            } else if number == Signal::SIGTERM as i32 && self.ending.is_none() {
                 let kill = matches!(self.args.lifetime, Lifetime::StopsWithAgent { .. });
                 self.ending = Some(Ending { kill, answer: None });
                 self.kill_all();
@@ -323,7 +342,43 @@ impl Supervisor {
             }
             if let Some(key) = self.children.remove(&pid) {
                 self.first_process_ended(&key, exit_status(raw));
+            } else if self.init.as_ref().is_some_and(|init| init.is_agent(pid)) {
+                self.agent_ended(raw);
             }
+        }
+    }
+
+    fn agent_ended(&mut self, raw: i32) {
+        let tasks_run = self.tasks.values().any(|task| !task.has_ended());
+        let Some(init) = &mut self.init else { return };
+        match init.ended(raw, tasks_run) {
+            Next::Again => {}
+            Next::Leave => self.leave(),
+        }
+    }
+
+    /// The container ends, and with it every task: they are asked to end, and killed when they have had their time.
+    fn leave(&mut self) {
+        let Some(init) = &mut self.init else { return };
+        init.leave(Instant::now());
+        for task in self.tasks.values() {
+            // One that cannot be told is killed.
+            let _killed_later = task.signal(libc::SIGTERM);
+        }
+    }
+
+    /// Starts an agent that died again, and goes when the container's time has come.
+    fn tend_agent(&mut self, now: Instant) {
+        let tasks_run = self.tasks.values().any(|task| !task.has_ended());
+        let Some(init) = &mut self.init else { return };
+        init.start_if_due(now);
+        match init.leave_at {
+            None if init.is_done() => self.leave(),
+            Some(at) if self.ending.is_none() && (at <= now || !tasks_run) => {
+                self.ending = Some(Ending { kill: true, answer: None });
+                self.kill_all();
+            }
+            None | Some(_) => {}
         }
     }
 
@@ -344,7 +399,7 @@ impl Supervisor {
                     self.pump.flush(key.clone(), &task.outputs);
                 }
             }
-            Phase::Flushing(_) | Phase::Ended => {}
+            Phase::Flushing(_) | Phase::Ended | Phase::Remains => {}
         }
     }
 

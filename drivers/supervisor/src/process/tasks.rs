@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use orch_host::{PidFd, Warning};
+use orch_host::cgroup::TaskCgroup;
+use orch_host::{PidFd, ProcessId, Warning};
 
 use super::pump::Output;
 use crate::protocol::Stage;
-use crate::spec::{ExitStatus, TaskEntry, TaskKey};
+use crate::spec::{ExitStatus, LogSpec, TaskEntry, TaskKey};
 
 /// One task, from its fork until it is forgotten.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) enum Phase {
     Flushing(ExitStatus),
     /// It has ended, and everybody was told.
     Ended,
+    /// No task at all, but a control group that one left behind, on its way out.
+    Remains,
 }
 
 #[derive(Debug)]
@@ -68,13 +71,34 @@ impl Task {
         match &self.phase {
             Phase::Starting(starting) => starting.ended.is_some(),
             Phase::Running => false,
-            Phase::Flushing(_) | Phase::Ended => true,
+            Phase::Flushing(_) | Phase::Ended | Phase::Remains => true,
         }
+    }
+
+    /// Whether it has ended and everybody was told.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Remains)
     }
 
     /// Whether the agent knows of it.
     pub(super) fn is_told(&self) -> bool {
-        !matches!(self.phase, Phase::Starting(_))
+        !matches!(self.phase, Phase::Starting(_) | Phase::Remains)
+    }
+
+    /// The control group `cgroup`, which a task of this name left behind.
+    pub(super) fn remains(key: TaskKey, cgroup: TaskCgroup) -> Self {
+        let logs =
+            LogSpec { dir: PathBuf::new(), task: String::new(), max_files: 1, max_file_bytes: 1, disabled: true };
+        let entry = TaskEntry {
+            key,
+            process: ProcessId { boot_id: String::new(), pid: 0, start_time: 0 },
+            started_at_ms: 0,
+            exit: None,
+            command: PathBuf::new(),
+            logs,
+            cgroup,
+        };
+        Self { entry, phase: Phase::Remains, outputs: Vec::new(), adopted: None, waiting: Vec::new(), killed_at: None }
     }
 
     /// Duplicates of the read ends of its pipes, for the agent.

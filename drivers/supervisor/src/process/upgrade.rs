@@ -86,7 +86,7 @@ impl Supervisor {
         State {
             lock: self.lock.as_raw_fd(),
             listener: self.listener.as_raw_fd(),
-            tasks: self.tasks.values().map(task).collect(),
+            tasks: self.tasks.values().filter(|task| task.is_told()).map(task).collect(),
         }
     }
 

@@ -7,6 +7,7 @@ use orch_host::cgroup::{CgroupLayout, Hierarchies, Limits};
 use orch_host::logs::{self, Stream};
 use orch_supervisor::{CgroupSpec, SpawnSpec, TaskKey, UserIds};
 
+use crate::container::INIT;
 use crate::harness::{Fixture, until};
 
 fn limited(mut spec: SpawnSpec, limits: Limits) -> SpawnSpec {
@@ -77,6 +78,52 @@ async fn what_an_unfinished_start_left_behind_is_gone_before_the_same_task_start
     assert_eq!(reaper.await.unwrap().code(), None, "the first one was killed");
     assert_eq!(started.entry.cgroup.processes().unwrap(), [started.process.pid]);
     fixture.end().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_task_is_swept_when_asked_and_nothing_else() {
+    let fixture = Fixture::new().await;
+    let kept = fixture.handle.start(limited(fixture.task("kept", "sleep", &["1000"]), limits())).await.unwrap();
+    let stranger = CgroupLayout::new(Hierarchies::detect().unwrap(), "orch-test", "of-another-node");
+    let (foreign, _) = stranger.create("left", &limits());
+    let (left, _) = layout(&fixture).create("left", &limits());
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    for directory in left.directories() {
+        std::fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
+    }
+    let reaper = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert_eq!(fixture.handle.sweep().await.unwrap(), ["left"]);
+    assert_eq!(fixture.handle.list().await.unwrap().len(), 1, "remains are no tasks");
+    assert_eq!(reaper.await.unwrap().code(), None, "it was killed");
+    until("the group to be removed", || !left.exists()).await;
+    assert!(kept.process.is_running() && foreign.exists());
+    assert_eq!(fixture.handle.sweep().await.unwrap(), [""; 0]);
+    foreign.remove().unwrap();
+    stranger.remove_roots();
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn as_the_first_process_of_a_container_it_outlives_the_agent_and_ends_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let note = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap_or_default();
+    let mut container = std::process::Command::new("unshare");
+    container.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(std::env::current_exe().unwrap());
+    let mut container = container.arg(INIT).arg(directory.path()).spawn().unwrap();
+    until("the second life of the agent", || !note("second").is_empty()).await;
+    let parts = note("first");
+    let [parent, task, running] = parts.split(' ').collect::<Vec<_>>()[..] else { panic!("{parts}") };
+    assert_eq!((parent, running), ("1", "true"), "the first process is the agent's parent");
+    assert_eq!(note("second"), format!("1 {task} true"), "the task has outlived the agent");
+
+    let outside = i32::try_from(container.id()).unwrap();
+    let first = orch_host::process::children(outside).unwrap()[0].pid;
+    // SAFETY: kill takes two integers.
+    assert_eq!(unsafe { libc::kill(first, libc::SIGTERM) }, 0);
+    let status = tokio::task::spawn_blocking(move || container.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(128 + libc::SIGTERM), "the agent's end is the container's");
+    assert_eq!(note("ended"), "ended\n", "the task could end by itself");
+    assert!(!directory.path().join("supervisor.sock").exists());
 }
 
 #[tokio::test]
@@ -177,7 +224,7 @@ async fn three_hundred_tasks_start_and_stop() {
     let fixture = Fixture::new().await;
     let pid = fixture.supervisor_pid().unwrap();
     let empty = private_kib(pid);
-    let cpu = |pid: i32| orch_host::process::Stat::read(pid).unwrap().cpu_ticks * 10;
+    let cpu = |pid: i32| orch_host::process::Stat::read(pid).unwrap().cpu_ticks() * 10;
     let start = Instant::now();
     let mut keys = Vec::new();
     let mut groups = BTreeMap::new();

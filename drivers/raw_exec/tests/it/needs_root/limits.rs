@@ -43,7 +43,36 @@ async fn limits_are_set_or_their_absence_is_told() {
     }
     let stats = driver.stats(&handle.id).await.unwrap();
     assert_eq!(stats.processes, 2, "the shell and its sleep: {stats:?}");
-    assert!(stats.memory_rss > 0, "{stats:?}");
+    assert!(stats.memory_rss > 0 && stats.memory_max_usage >= stats.memory_rss, "{stats:?}");
+    assert!(
+        stats.cpu_nanos > 0 && stats.cpu_user_nanos + stats.cpu_system_nanos <= stats.cpu_nanos + 1_000_000,
+        "{stats:?}"
+    );
+    driver.destroy(&handle.id).await.unwrap();
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_task_with_reserved_processors_runs_on_no_other() {
+    let node = Node::new();
+    let driver = node.driver().await;
+    let mut spec = node.spec(shell("grep Cpus_allowed_list /proc/self/status"));
+    spec.limits.cpuset_cores = vec![1];
+    assert_eq!(node.output(&driver, spec).await, "Cpus_allowed_list:\t1\n");
+    node.close().await;
+}
+
+#[tokio::test]
+async fn time_in_the_kernel_is_told_apart_from_time_in_the_program() {
+    let node = Node::new();
+    let driver = node.driver().await;
+    let work = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; head -c 2000000000 /dev/zero >/dev/null";
+    let spec = node.spec(shell(&format!("{work}; echo done; exec sleep 1000")));
+    let file = stdout(&spec);
+    let handle = driver.start(spec).await.unwrap();
+    first_line(&file).await;
+    let stats = driver.stats(&handle.id).await.unwrap();
+    assert!(stats.cpu_user_nanos > 0 && stats.cpu_system_nanos > 0, "{stats:?}");
     driver.destroy(&handle.id).await.unwrap();
     node.close().await;
 }
