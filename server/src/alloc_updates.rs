@@ -1,6 +1,7 @@
 //! Gathers what clients say about their allocations into few log entries.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use orch_model::NodeId;
 use orch_model::allocation::AllocUpdate;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::consensus::{Consensus, Error};
+use crate::metrics;
 
 /// Reports waiting; when full, sessions wait, and their clients keep what is not acknowledged.
 const QUEUE: usize = 4096;
@@ -76,7 +78,10 @@ impl Gatherer {
                 count += report.updates.len();
                 reports.push(report);
             }
+            metrics::update_queue(self.queue.len());
+            let began = Instant::now();
             self.commit(reports).await;
+            metrics::updates_stored(began.elapsed(), count);
         }
     }
 

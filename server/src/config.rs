@@ -35,8 +35,6 @@ pub struct Config {
     pub raft: RaftOptions,
     /// How many schedulers compute at the same time; by default one per core.
     pub num_schedulers: usize,
-    /// Whether the server leaves the cluster for good when it is told to stop.
-    pub leave_on_stop: bool,
     /// What is collected, and when.
     pub gc: GcConfig,
     /// How the leader judges silence.
@@ -46,12 +44,14 @@ pub struct Config {
 /// How old ended things may become before they are collected.
 #[derive(Debug, Clone)]
 pub struct GcConfig {
-    /// How often is looked; by default every 60 s.
+    /// How often a pass begins; by default every 5 min.
     pub interval: Duration,
     /// Evaluations and their allocations; by default 1 h.
     pub evals: Duration,
     /// Those of batch jobs; by default 24 h.
     pub batch_evals: Duration,
+    /// Deployments; by default 1 h.
+    pub deployments: Duration,
     /// Jobs; by default 4 h.
     pub jobs: Duration,
     /// Nodes; by default 24 h.
@@ -62,9 +62,10 @@ impl Default for GcConfig {
     fn default() -> Self {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         Self {
-            interval: Duration::from_secs(60),
+            interval: Duration::from_secs(300),
             evals: hours(1),
             batch_evals: hours(24),
+            deployments: hours(1),
             jobs: hours(4),
             nodes: hours(24),
         }

@@ -181,11 +181,13 @@ impl Identity {
     }
 }
 
-fn error(action: &'static str, path: &Path, source: io::Error) -> Error {
+/// What went wrong with a file.
+pub(crate) fn error(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io { action, path: path.to_owned(), source }
 }
 
-fn read(path: &Path) -> Result<Option<String>, Error> {
+/// The text of a small file, if it is there.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -194,7 +196,7 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
 }
 
 /// Writes a small file so that it is there whole or not at all, also after a power loss.
-fn write(path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
     let part = path.with_extension("part");
     let mut file = fs::File::create(&part).map_err(|source| error("create", &part, source))?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| error("write", &part, source))?;

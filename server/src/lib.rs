@@ -4,7 +4,7 @@
 //! either carries commands to it or acts on what it says. Never in here: how tasks run.
 //!
 //! Read in this order: [`config`], [`identity`], [`consensus`], [`raft`], [`store`], [`rpc`], [`membership`],
-//! [`sessions`], [`leader`], [`control_plane`], [`server`].
+//! [`divergence`], [`sessions`], [`leader`], [`control_plane`], [`server`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
@@ -12,6 +12,7 @@ pub mod alloc_updates;
 pub mod config;
 pub mod consensus;
 pub mod control_plane;
+pub mod divergence;
 pub mod identity;
 pub mod leader;
 pub mod membership;
@@ -24,4 +25,4 @@ pub mod store;
 mod metrics;
 
 pub use config::Config;
-pub use server::{Handle, Server};
+pub use server::{Handle, Server, StopMode};

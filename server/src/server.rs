@@ -15,7 +15,7 @@ use orch_proto::v1::clients_server::ClientsServer;
 use orch_proto::v1::peers_client::PeersClient;
 use orch_proto::v1::peers_server::PeersServer;
 use orch_proto::v1::raft_server::RaftServer;
-use orch_proto::v1::{LeaveRequest, SessionBeat, SessionDigestRequest};
+use orch_proto::v1::{SessionBeat, SessionDigestRequest};
 use orch_wal::RealDisk;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
@@ -28,9 +28,12 @@ use crate::alloc_updates::AllocUpdates;
 use crate::config::Config;
 use crate::consensus::{Consensus, Error};
 use crate::control_plane::Plane;
+use crate::divergence::{self, Divergence, Note, Stage};
 use crate::identity::{self, Identity};
+use crate::leader::brake::BrakeDesk;
 use crate::leader::{self, Digests};
-use crate::membership::{Membership, Roster};
+use crate::membership::{Departure, Membership, Roster};
+use crate::metrics;
 use crate::raft::{Member, RaftNode};
 use crate::rpc::Channels;
 use crate::rpc::channels::{MAX_MESSAGE, Purpose};
@@ -38,6 +41,7 @@ use crate::rpc::clients_service::{ClientsService, Shared};
 use crate::rpc::peers_service::PeersService;
 use crate::rpc::raft_service::RaftService;
 use crate::sessions::{Sessions, Silence};
+use crate::store::Store;
 
 /// A session that was silent for so long is told to the leader.
 const LATE: Duration = Duration::from_millis(3_500);
@@ -90,6 +94,15 @@ pub enum StartError {
     Interrupted,
 }
 
+/// What becomes of a server's place in the cluster when it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// It stays a member, and is expected back.
+    Stay,
+    /// It leaves for good; it may join again as a new member with an empty data directory.
+    Leave,
+}
+
 /// The way to a running server's parts.
 pub type Handle = Arc<dyn ControlPlane>;
 
@@ -109,7 +122,7 @@ pub struct Server {
     /// Ends what keeps the node itself going.
     running: CancellationToken,
     tasks: TaskTracker,
-    /// Cancelled when the storage failed and the process must end.
+    /// Cancelled when the storage failed or the state went its own way, and the process must end.
     failed: CancellationToken,
 }
 
@@ -117,10 +130,12 @@ impl Server {
     /// Starts a server; it forms or joins a cluster by itself.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let dir = config.data_dir.clone();
-        let identity_dir = dir.clone();
-        let identity = tokio::task::spawn_blocking(move || Identity::open(&identity_dir))
-            .await
-            .map_err(|_| StartError::Interrupted)??;
+        let (identity, note) = tokio::task::spawn_blocking(move || {
+            let note = divergence::prepare(&dir)?;
+            Identity::open(&dir).map(|identity| (identity, note))
+        })
+        .await
+        .map_err(|_| StartError::Interrupted)??;
         let identity = Arc::new(identity);
         let bind = |source| StartError::Bind { addr: config.rpc_bind, source };
         let listener = TcpListener::bind(config.rpc_bind).await.map_err(bind)?;
@@ -129,16 +144,22 @@ impl Server {
         if config.rpc_advertise.is_empty() {
             config.rpc_advertise = rpc_addr.to_string();
         }
+        config.retry_join.extend(note.iter().flat_map(|note| note.servers.clone()));
         let config = Arc::new(config);
         let channels = Arc::new(Channels::default());
         let failed = CancellationToken::new();
         let node = open_node(&config, &identity, &channels, &failed).await?;
         let sessions = Arc::new(Sessions::default());
+        let roster = Arc::new(Roster::new(own_member(&config), identity.raft_id().0, config.bootstrap_expect));
+        let brake = Arc::new(BrakeDesk::default());
         let plane = Arc::new(Plane {
             config: Arc::clone(&config),
+            identity: Arc::clone(&identity),
             node: Arc::clone(&node),
             sessions: Arc::clone(&sessions),
             channels: Arc::clone(&channels),
+            roster: Arc::clone(&roster),
+            brake: Arc::clone(&brake),
         });
         let server = Self {
             config,
@@ -154,23 +175,14 @@ impl Server {
             tasks: TaskTracker::new(),
             failed,
         };
-        server.spawn_parts(listener);
+        server.spawn_parts(listener, roster, brake, note);
         Ok(server)
     }
 
-    fn spawn_parts(&self, listener: TcpListener) {
+    fn spawn_parts(&self, listener: TcpListener, roster: Arc<Roster>, brake: Arc<BrakeDesk>, note: Option<Note>) {
         let digests = Arc::new(Digests::default());
         let consensus: Arc<dyn Consensus> = Arc::clone(&self.node) as Arc<dyn Consensus>;
         let (updates, gatherer) = AllocUpdates::new(Arc::clone(&consensus));
-        let own = Member {
-            name: self.config.name.clone(),
-            rpc_addr: self.config.rpc_advertise.clone(),
-            http_addr: self.config.http_advertise.clone(),
-            datacenter: self.config.datacenter.clone(),
-            region: self.config.region.clone(),
-            version: self.config.version.clone(),
-        };
-        let roster = Arc::new(Roster::new(own, self.identity.raft_id().0, self.config.bootstrap_expect));
         let shared = Arc::new(Shared {
             identity: Arc::clone(&self.identity),
             consensus: Arc::clone(&consensus),
@@ -194,6 +206,7 @@ impl Server {
             node: Arc::clone(&self.node),
             channels: Arc::clone(&self.channels),
             roster: Arc::clone(&roster),
+            is_reinstalling: note.as_ref().is_some_and(|note| note.stage == Stage::Aside),
         };
         self.tasks.spawn(membership.run(self.serving.clone()));
         let context = leader::Context {
@@ -201,11 +214,29 @@ impl Server {
             store: Arc::clone(self.node.store()),
             config: Arc::clone(&self.config),
             digests: Arc::clone(&digests),
+            brake,
         };
         self.tasks.spawn(leader::run(context, self.serving.clone()));
         self.tasks.spawn(self.reporter(Arc::clone(&digests)).run());
         self.tasks.spawn(purge(Arc::clone(&self.node), self.running.clone()));
+        let divergence = Divergence {
+            departure: self.departure(),
+            sessions: Arc::clone(&self.sessions),
+            note,
+            serving: self.serving.clone(),
+            failed: self.failed.clone(),
+        };
+        self.tasks.spawn(divergence.run(self.running.clone()));
         self.tasks.spawn(self.serve_rpc(listener, shared, roster, digests));
+    }
+
+    fn departure(&self) -> Departure {
+        Departure {
+            config: Arc::clone(&self.config),
+            identity: Arc::clone(&self.identity),
+            node: Arc::clone(&self.node),
+            channels: Arc::clone(&self.channels),
+        }
     }
 
     fn serve_rpc(
@@ -287,17 +318,26 @@ impl Server {
         self.rpc_addr
     }
 
-    /// Waits until the server's storage failed, after which the process must end.
+    /// The state as this server has it; tests damage it there to see that this is found.
+    pub fn store(&self) -> &Arc<Store> {
+        self.node.store()
+    }
+
+    /// Waits until the server's storage failed, or its state was found to differ from the leader's, after which the
+    /// process must end.
     pub async fn failed(&self) {
         self.failed.cancelled().await;
     }
 
     /// Stops: hands leadership on, ends what serves others, lets what is under way finish, closes the log.
-    pub async fn stop(self) {
-        if self.config.leave_on_stop {
-            self.leave().await;
-        } else {
-            self.hand_over().await;
+    pub async fn stop(self, mode: StopMode) {
+        let departure = self.departure();
+        match mode {
+            StopMode::Stay => departure.hand_over().await,
+            StopMode::Leave => match departure.leave().await {
+                Ok(()) => info!("left the cluster"),
+                Err(reason) => warn!(reason, "could not leave the cluster"),
+            },
         }
         self.serving.cancel();
         self.node.store().wake_all();
@@ -317,38 +357,17 @@ impl Server {
         }
         info!("the server has stopped");
     }
+}
 
-    /// Hands leadership to another voter, so that nobody has to miss this one first.
-    async fn hand_over(&self) {
-        let mut leadership = self.node.leadership();
-        if !leadership.borrow().is_self {
-            return;
-        }
-        let newest = self.node.members().into_iter().filter(|status| status.voter && !status.leader);
-        let Some(next) = newest.max_by_key(|status| status.matched) else { return };
-        if let Err(error) = self.node.transfer_leadership(next.id).await {
-            debug!(%error, "leadership could not be handed over");
-            return;
-        }
-        let handed = leadership.wait_for(|now| !now.is_self);
-        drop(tokio::time::timeout(Duration::from_secs(2), handed).await);
-    }
-
-    /// Leaves the cluster for good.
-    async fn leave(&self) {
-        self.hand_over().await;
-        let leader = self.node.leadership().borrow().leader_addr.clone();
-        let Some(addr) = leader.filter(|addr| *addr != self.config.rpc_advertise) else { return };
-        let request = LeaveRequest {
-            cluster_id: self.identity.cluster_id().map(|id| id.to_string()).unwrap_or_default(),
-            raft_id: self.identity.raft_id().0,
-        };
-        let Ok(channel) = self.channels.to(&addr, Purpose::General) else { return };
-        match tokio::time::timeout(STOP, PeersClient::new(channel).leave(request)).await {
-            Ok(Ok(_)) => info!("left the cluster"),
-            Ok(Err(status)) => warn!(reason = status.message(), "could not leave the cluster"),
-            Err(_) => warn!("could not leave the cluster: the leader did not answer"),
-        }
+/// This server, as others should know it.
+fn own_member(config: &Config) -> Member {
+    Member {
+        name: config.name.clone(),
+        rpc_addr: config.rpc_advertise.clone(),
+        http_addr: config.http_advertise.clone(),
+        datacenter: config.datacenter.clone(),
+        region: config.region.clone(),
+        version: config.version.clone(),
     }
 }
 
@@ -433,6 +452,7 @@ impl Reporter {
                 dropped: true,
             }));
             drop(state);
+            metrics::blocking_queries(self.node.store().waiting());
             if self.tell(silent).await {
                 last_told = tokio::time::Instant::now();
             } else if last_told.elapsed() >= CUT_OFF && self.sessions.connected() > 0 {

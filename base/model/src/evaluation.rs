@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EvalId, JobId, JobKey, Namespace, NodeId, StateIndex};
+use crate::ids::{DeploymentId, EvalId, JobId, JobKey, Namespace, NodeId, StateIndex};
 use crate::job::JobType;
 use crate::node::ComputedClass;
 use crate::time::Timestamp;
@@ -40,6 +40,9 @@ pub struct Evaluation {
     /// The node whose change brought it about.
     #[serde(default)]
     pub node_id: Option<NodeId>,
+    /// The deployment whose change brought it about.
+    #[serde(default)]
+    pub deployment_id: Option<DeploymentId>,
     /// Not to be run before then.
     #[serde(default)]
     pub wait_until: Timestamp,
@@ -89,6 +92,7 @@ impl Evaluation {
             status_description: Arc::from(""),
             job_modify_index: StateIndex::default(),
             node_id: None,
+            deployment_id: None,
             wait_until: Timestamp::NONE,
             previous: None,
             next: None,
@@ -183,6 +187,12 @@ pub enum Trigger {
     FailedFollowUp,
     /// A client came back that had been out of contact.
     Reconnect,
+    /// Someone changed the count of a group.
+    JobScaling,
+    /// An allocation of a deployment became healthy or unhealthy, or someone changed the deployment.
+    DeploymentWatcher,
+    /// The time has come to place a failed allocation again.
+    AllocReschedule,
 }
 
 impl Trigger {
@@ -198,6 +208,9 @@ impl Trigger {
             Self::MaxPlanAttempts => "max-plan-attempts",
             Self::FailedFollowUp => "failed-follow-up",
             Self::Reconnect => "reconnect",
+            Self::JobScaling => "job-scaling",
+            Self::DeploymentWatcher => "deployment-watcher",
+            Self::AllocReschedule => "alloc-reschedule",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! What a client sent and what the servers decided are separate types or separate fields, each with one writer.
 //!
 //! Read in this order: [`ids`], [`units`], [`time`], [`seed`], [`document`], [`job`], [`admission`], [`diff`], [`node`],
-//! [`allocation`], [`evaluation`], [`plan`], [`operator`].
+//! [`allocation`], [`deployment`], [`evaluation`], [`plan`], [`scaling`], [`operator`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -22,14 +22,17 @@ pub mod job;
 pub mod node;
 
 pub mod allocation;
+pub mod deployment;
 pub mod evaluation;
 pub mod operator;
 pub mod plan;
+pub mod scaling;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use allocation::Allocation;
+pub use deployment::Deployment;
 pub use evaluation::Evaluation;
 pub use ids::{
     AllocId, ClusterId, DeploymentId, EvalId, JobId, JobKey, JobVersionKey, Namespace, NodeId, RaftId, StateIndex,

@@ -59,6 +59,8 @@ impl FromStr for Algorithm {
 pub struct SchedulerConfig {
     /// How feasible nodes are ranked.
     pub algorithm: Algorithm,
+    /// Whether tasks may use memory beyond what they reserve, up to their `memory_max`.
+    pub memory_oversubscription: bool,
     /// Whether registering jobs is refused.
     pub reject_job_registration: bool,
     /// Whether evaluations wait.

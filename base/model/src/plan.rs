@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::allocation::{AllocPort, ClientStatus, ScoreEntry, StopReason};
+use crate::allocation::{AllocPort, ClientStatus, RescheduleEvent, ScoreEntry, StopReason};
+use crate::deployment::{Deployment, DeploymentReason, DeploymentStatus};
 use crate::evaluation::Evaluation;
-use crate::ids::{AllocId, EvalId, JobVersionKey, NodeId, PlanId, StateIndex};
+use crate::ids::{AllocId, DeploymentId, EvalId, JobVersionKey, NodeId, PlanId, StateIndex};
 use crate::units::Usage;
 
 /// What a scheduler wants changed for one job.
@@ -32,14 +33,46 @@ pub struct Plan {
     pub stops: Vec<Stop>,
     /// Allocations that go on under the new version of the job.
     pub in_place: Vec<InPlaceUpdate>,
+    /// A deployment that starts with this plan; its placements and updates in place name it.
+    #[serde(default)]
+    pub deployment: Option<Deployment>,
+    /// What becomes of deployments of the job.
+    #[serde(default)]
+    pub deployment_updates: Vec<DeploymentUpdate>,
+    /// Failed allocations that a later evaluation will look at.
+    #[serde(default)]
+    pub follow_ups: Vec<FollowUp>,
     /// The evaluation as it stands, and those that follow it, if every placement is committed.
     pub when_whole: Vec<Evaluation>,
 }
 
 impl Plan {
+    /// A plan that changes nothing yet.
+    pub const fn new(id: PlanId, eval_id: EvalId, job: JobVersionKey, placed_index: StateIndex) -> Self {
+        Self {
+            id,
+            eval_id,
+            job,
+            placed_index,
+            all_at_once: false,
+            placements: Vec::new(),
+            stops: Vec::new(),
+            in_place: Vec::new(),
+            deployment: None,
+            deployment_updates: Vec::new(),
+            follow_ups: Vec::new(),
+            when_whole: Vec::new(),
+        }
+    }
+
     /// Whether the plan changes nothing but evaluations.
     pub fn is_empty(&self) -> bool {
-        self.placements.is_empty() && self.stops.is_empty() && self.in_place.is_empty()
+        self.placements.is_empty()
+            && self.stops.is_empty()
+            && self.in_place.is_empty()
+            && self.deployment.is_none()
+            && self.deployment_updates.is_empty()
+            && self.follow_ups.is_empty()
     }
 }
 
@@ -59,9 +92,21 @@ pub struct Placement {
     /// The ports it takes.
     #[serde(default)]
     pub ports: SmallVec<[AllocPort; 1]>,
+    /// The processor cores it takes for itself.
+    #[serde(default)]
+    pub cores: SmallVec<[u16; 4]>,
     /// The allocation that it replaces.
     #[serde(default)]
     pub previous: Option<AllocId>,
+    /// The deployment that it is part of: one that stands, or the plan's own.
+    #[serde(default)]
+    pub deployment: Option<DeploymentId>,
+    /// The failures that led to it, oldest first.
+    #[serde(default)]
+    pub reschedules: Arc<[RescheduleEvent]>,
+    /// Whether its tasks may use memory up to their `memory_max`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oversubscribed: bool,
     /// The scores of its node.
     #[serde(default)]
     pub scores: Arc<[ScoreEntry]>,
@@ -86,6 +131,29 @@ pub struct InPlaceUpdate {
     pub alloc_id: AllocId,
     /// Its group's place in the new version.
     pub group: u16,
+    /// The deployment that it is part of from now on; one that it was part of before no longer counts it.
+    #[serde(default)]
+    pub deployment: Option<DeploymentId>,
+}
+
+/// What becomes of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentUpdate {
+    /// Which.
+    pub id: DeploymentId,
+    /// How it stands from now on.
+    pub status: DeploymentStatus,
+    /// Why.
+    pub reason: DeploymentReason,
+}
+
+/// A failed allocation that a later evaluation will look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowUp {
+    /// Which allocation.
+    pub alloc_id: AllocId,
+    /// Which evaluation.
+    pub eval_id: EvalId,
 }
 
 /// What became of a plan.
@@ -129,6 +197,8 @@ pub enum Misfit {
     Memory,
     /// Not enough disk.
     Disk,
+    /// Not enough free processor cores, or not those.
+    Cores,
     /// A port is taken.
     Port(u16),
     /// The node takes no more allocations.
@@ -146,6 +216,7 @@ impl Misfit {
             Self::Cpu => "cpu".into(),
             Self::Memory => "memory".into(),
             Self::Disk => "disk".into(),
+            Self::Cores => "cores".into(),
             Self::Port(port) => format!("network: port {port} is taken"),
             Self::MaxAllocs => "max allocation exceeded".into(),
             Self::IdTaken => "allocation id is taken".into(),

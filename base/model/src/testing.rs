@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::ids::{NodeId, StateIndex};
+use crate::allocation::{Allocation, ClientStatus, DesiredStatus, Transition};
+use crate::ids::{AllocId, EvalId, NodeId, StateIndex};
 use crate::job::{Job, Task, TaskGroup};
 use crate::node::{
     ComputedClass, DriverInfo, Eligibility, Node, NodeAddress, NodeDescription, NodeNetwork, NodeStatus, SessionRef,
 };
 use crate::time::Timestamp;
-use crate::units::{MebiBytes, Mhz};
+use crate::units::{MebiBytes, Mhz, Usage};
 
 /// A service job `id` with one group `web` of `count` instances of one mock task.
 pub fn job(id: &str, count: i64) -> Job {
@@ -30,6 +32,40 @@ pub fn job(id: &str, count: i64) -> Job {
     };
     job.region = "global".into();
     job
+}
+
+/// An allocation numbered `number` of the first group of `job`, instance 0, pending on node 1; its number makes its id.
+pub fn alloc(number: u128, job: &Arc<Job>) -> Allocation {
+    Allocation {
+        id: AllocId::from_uuid(Uuid::from_u128(number)),
+        job: Arc::clone(job),
+        group: 0,
+        index: 0,
+        node_id: node(1).id,
+        eval_id: EvalId::default(),
+        usage: Usage { cpu: Mhz(100), memory: MebiBytes(100), disk: MebiBytes(300) },
+        ports: SmallVec::new(),
+        cores: SmallVec::new(),
+        oversubscribed: false,
+        desired: DesiredStatus::Run,
+        stop_reason: None,
+        handed_over: false,
+        transition: Transition::default(),
+        client_status: ClientStatus::Pending,
+        tasks: Arc::default(),
+        previous: None,
+        next: None,
+        deployment_id: None,
+        health: None,
+        reschedules: Arc::default(),
+        followup_eval: None,
+        scores: Arc::default(),
+        create_index: StateIndex(0),
+        modify_index: StateIndex(0),
+        alloc_modify_index: StateIndex(0),
+        create_time: Timestamp::NONE,
+        modify_time: Timestamp::NONE,
+    }
 }
 
 /// Starts a node numbered `number`, which names it and makes its id.

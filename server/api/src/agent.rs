@@ -60,6 +60,18 @@ pub struct AgentSelf {
     pub stats: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+/// What came of asking servers to join.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JoinResponse {
+    /// How many did.
+    pub num_joined: usize,
+    /// Why others did not; empty if all did.
+    pub error: String,
+    /// What is odd about the request.
+    pub warning: String,
+}
+
 /// Whether the parts of an agent are well; a part that does not run is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AgentHealth {

@@ -57,6 +57,10 @@ sparse! {
         /// The deployment that it is part of.
         #[serde(rename = "DeploymentID")]
         pub deployment_id: String,
+        /// How its deployment sees it.
+        pub deployment_status: Option<AllocDeploymentStatus>,
+        /// Earlier attempts.
+        pub reschedule_tracker: Option<RescheduleTracker>,
         /// The address it has on its network.
         pub network_status: Option<AllocNetworkStatus>,
         /// The evaluation that will look at it later.
@@ -196,7 +200,7 @@ shape! {
     pub struct RescheduleTracker {
         /// The attempts, oldest first.
         pub events: Vec<RescheduleEvent>,
-        /// `ok`, `no placement` or `pending`.
+        /// `ok` where it was replaced, `pending` where it will be, or "".
         pub last_reschedule: String,
     }
 

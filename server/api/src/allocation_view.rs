@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use orch_model::allocation::{EventKind, ScoreEntry, Scorer, TaskEvent as ModelEvent, TaskState as ModelTaskState};
+use orch_model::allocation::{
+    AllocHealth, ClientStatus, EventKind, RescheduleEvent as ModelReschedule, ScoreEntry, Scorer,
+    TaskEvent as ModelEvent, TaskState as ModelTaskState,
+};
 use orch_model::evaluation::{Explanation, NodeScore};
-use orch_model::job::{NetworkResource, Port, TaskGroup};
+use orch_model::job::{LifecycleKind, NetworkResource, Port, Task, TaskGroup};
 use orch_model::{Allocation as ModelAllocation, Evaluation, Nanos};
 
 use crate::allocation::{
-    AllocListStub, AllocMetric, AllocatedCpuResources, AllocatedMemoryResources, AllocatedPortMapping,
-    AllocatedResources, AllocatedSharedResources, AllocatedTaskResources, Allocation, DesiredTransition, NodeScoreMeta,
-    TaskEvent, TaskState,
+    AllocDeploymentStatus, AllocListStub, AllocMetric, AllocatedCpuResources, AllocatedMemoryResources,
+    AllocatedPortMapping, AllocatedResources, AllocatedSharedResources, AllocatedTaskResources, Allocation,
+    DesiredTransition, NodeScoreMeta, RescheduleEvent, RescheduleTracker, TaskEvent, TaskState,
 };
 use crate::json::Time;
 
@@ -45,6 +48,8 @@ impl Allocation {
             eval_id,
             usage: _,
             ports: _,
+            cores: _,
+            oversubscribed: _,
             desired,
             stop_reason,
             transition: _,
@@ -53,6 +58,8 @@ impl Allocation {
             previous,
             next,
             deployment_id,
+            health: _,
+            reschedules: _,
             followup_eval,
             scores: _,
             handed_over: _,
@@ -83,6 +90,8 @@ impl Allocation {
             previous_allocation: text(*previous),
             next_allocation: text(*next),
             deployment_id: text(*deployment_id),
+            deployment_status: AllocDeploymentStatus::of(alloc),
+            reschedule_tracker: RescheduleTracker::of(alloc),
             network_status: None,
             followup_eval_id: text(*followup_eval),
             create_index: create_index.0,
@@ -116,10 +125,10 @@ impl AllocListStub {
             client_description: alloc.client_status.description().to_owned(),
             desired_transition: DesiredTransition::of(alloc),
             task_states: if parts.task_states { task_states(alloc) } else { BTreeMap::new() },
-            deployment_status: None,
+            deployment_status: AllocDeploymentStatus::of(alloc),
             followup_eval_id: text(alloc.followup_eval),
             next_allocation: text(alloc.next),
-            reschedule_tracker: None,
+            reschedule_tracker: RescheduleTracker::of(alloc),
             preempted_allocations: Vec::new(),
             preempted_by_allocation: String::new(),
             create_index: alloc.create_index.0,
@@ -140,6 +149,40 @@ impl DesiredTransition {
             no_shutdown_delay: transition.no_shutdown_delay.then_some(true),
             migrate_disable_placement: None,
         }
+    }
+}
+
+impl AllocDeploymentStatus {
+    /// How the deployment of `alloc` sees it; `None` where it is part of none, or nothing was found out yet.
+    pub fn of(alloc: &ModelAllocation) -> Option<Self> {
+        alloc.deployment_id?;
+        let AllocHealth { healthy, at, index } = alloc.health?;
+        Some(Self { healthy: Some(healthy), timestamp: Time(at), canary: false, modify_index: index.0 })
+    }
+}
+
+impl RescheduleTracker {
+    /// The attempts that led to `alloc`, and what becomes of it where it failed; `None` if there is nothing to tell.
+    pub fn of(alloc: &ModelAllocation) -> Option<Self> {
+        let last_reschedule = match (alloc.next, alloc.followup_eval) {
+            (Some(_), _) if matches!(alloc.client_status, ClientStatus::Failed | ClientStatus::Lost) => "ok",
+            (None, Some(_)) => "pending",
+            (Some(_) | None, _) => "",
+        };
+        if alloc.reschedules.is_empty() && last_reschedule.is_empty() {
+            return None;
+        }
+        Some(Self {
+            events: alloc.reschedules.iter().map(RescheduleEvent::of).collect(),
+            last_reschedule: last_reschedule.to_owned(),
+        })
+    }
+}
+
+impl RescheduleEvent {
+    fn of(event: &ModelReschedule) -> Self {
+        let ModelReschedule { at, alloc, node, delay } = *event;
+        Self { reschedule_time: at.0, prev_alloc_id: alloc.to_string(), prev_node_id: node.to_string(), delay }
     }
 }
 
@@ -279,22 +322,53 @@ impl AllocatedResources {
     pub fn of(alloc: &ModelAllocation) -> Self {
         let Some(group) = alloc.task_group() else { return Self::default() };
         Self {
-            tasks: group.tasks.iter().map(|task| (task.name.clone(), AllocatedTaskResources::of(task))).collect(),
+            tasks: task_resources(alloc, group),
             task_lifecycles: group.tasks.iter().map(|task| (task.name.clone(), task.lifecycle.clone())).collect(),
             shared: AllocatedSharedResources::of(alloc, group),
         }
     }
 }
 
+/// What each task takes.
+fn task_resources(alloc: &ModelAllocation, group: &TaskGroup) -> BTreeMap<String, AllocatedTaskResources> {
+    let cores = task_cores(&alloc.cores, group);
+    let tasks = group.tasks.iter().zip(cores);
+    tasks.map(|(task, own)| (task.name.clone(), AllocatedTaskResources::of(task, own, alloc.oversubscribed))).collect()
+}
+
+/// Which of an allocation's cores each task of `group` has: sidecars have theirs for good, and those tasks that never
+/// run beside each other have the same of the rest.
+fn task_cores(cores: &[u16], group: &TaskGroup) -> Vec<Vec<u16>> {
+    let asked = |task: &Task| {
+        let cores = task.resources.as_ref().map_or(0, |resources| resources.cores);
+        usize::try_from(cores).unwrap_or_default()
+    };
+    let is_sidecar = |task: &Task| task.lifecycle_kind() == Some(LifecycleKind::Prestart { sidecar: true });
+    let sidecars: usize = group.tasks.iter().filter(|task| is_sidecar(task)).map(asked).sum();
+    let (mut sidecar, mut prestart, mut main, mut poststop) = (0, sidecars, sidecars, sidecars);
+    let mut own = |task: &Task| {
+        let next = match task.lifecycle_kind() {
+            Some(LifecycleKind::Prestart { sidecar: true }) => &mut sidecar,
+            Some(LifecycleKind::Prestart { sidecar: false }) => &mut prestart,
+            Some(LifecycleKind::Poststop) => &mut poststop,
+            Some(LifecycleKind::Main | LifecycleKind::Poststart { .. }) | None => &mut main,
+        };
+        let first = *next;
+        *next += asked(task);
+        cores.iter().copied().skip(first).take(asked(task)).collect()
+    };
+    group.tasks.iter().map(&mut own).collect()
+}
+
 impl AllocatedTaskResources {
-    fn of(task: &orch_model::job::Task) -> Self {
+    fn of(task: &Task, reserved_cores: Vec<u16>, oversubscribed: bool) -> Self {
         let default = orch_model::job::Resources::default();
         let asked = task.resources.as_ref().unwrap_or(&default);
         Self {
-            cpu: AllocatedCpuResources { cpu_shares: asked.cpu, reserved_cores: Vec::new() },
+            cpu: AllocatedCpuResources { cpu_shares: asked.cpu, reserved_cores },
             memory: AllocatedMemoryResources {
                 memory_mb: asked.memory_mb.saturating_add(asked.secrets_mb),
-                memory_max_mb: asked.memory_max_mb,
+                memory_max_mb: if oversubscribed { asked.memory_max_mb } else { 0 },
             },
             networks: Vec::new(),
             devices: Vec::new(),
@@ -431,6 +505,26 @@ mod tests {
     use super::*;
     use orch_model::Timestamp;
     use orch_model::allocation::Termination;
+    use orch_model::job::{Resources, TaskLifecycleConfig};
+
+    #[test]
+    fn tasks_that_run_beside_each_other_have_cores_of_their_own() {
+        let task = |name: &str, cores, hook: &str, sidecar| Task {
+            name: name.into(),
+            resources: Some(Resources { cores, ..Resources::default() }),
+            lifecycle: (!hook.is_empty()).then(|| TaskLifecycleConfig { hook: hook.into(), sidecar }),
+            ..Task::default()
+        };
+        let tasks = vec![
+            task("init", 2, "prestart", false),
+            task("app", 2, "", false),
+            task("proxy", 1, "prestart", true),
+            task("plain", 0, "", false),
+            task("other", 1, "poststart", false),
+        ];
+        let group = TaskGroup { tasks, ..TaskGroup::default() };
+        assert_eq!(task_cores(&[3, 4, 5, 6], &group), [vec![4, 5], vec![4, 5], vec![3], vec![], vec![6]]);
+    }
 
     #[test]
     fn an_event_is_told_in_a_sentence_and_by_its_particulars() {

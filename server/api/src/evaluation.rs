@@ -31,6 +31,9 @@ sparse! {
         /// The node whose change brought it about.
         #[serde(rename = "NodeID")]
         pub node_id: String,
+        /// The deployment whose change brought it about.
+        #[serde(rename = "DeploymentID")]
+        pub deployment_id: String,
         /// How far it is.
         pub status: EvalStatus,
         /// Why.
@@ -147,6 +150,7 @@ impl Evaluation {
             status_description,
             job_modify_index,
             node_id,
+            deployment_id,
             wait_until,
             previous,
             next,
@@ -170,6 +174,7 @@ impl Evaluation {
             job_id: job_id.to_string(),
             job_modify_index: job_modify_index.0,
             node_id: text(*node_id),
+            deployment_id: text(*deployment_id),
             status: *status,
             status_description: status_description.to_string(),
             wait_until: Time(*wait_until),
@@ -206,7 +211,7 @@ impl EvaluationStub {
             triggered_by: eval.trigger.to_string(),
             job_id: eval.job_id.to_string(),
             node_id: text(eval.node_id),
-            deployment_id: String::new(),
+            deployment_id: text(eval.deployment_id),
             status: eval.status,
             status_description: eval.status_description.to_string(),
             wait_until: Time(eval.wait_until),

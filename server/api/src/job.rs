@@ -302,6 +302,34 @@ shape! {
         pub force_reschedule: bool,
     }
 
+    /// Asks for a job to go back to what an earlier version of it says.
+    pub struct JobRevertRequest {
+        /// The job; as in the path.
+        #[serde(rename = "JobID")]
+        pub job_id: String,
+        /// The version to go back to.
+        pub job_version: u64,
+        /// The version that the job must be at; `None` is "whatever".
+        pub enforce_prior_version: Option<u64>,
+    }
+
+    /// Says whether a version of a job is one to go back to.
+    pub struct JobStabilityRequest {
+        /// The job; as in the path.
+        #[serde(rename = "JobID")]
+        pub job_id: String,
+        /// The version.
+        pub job_version: u64,
+        /// Whether it is.
+        pub stable: bool,
+    }
+
+    /// What came of saying whether a version of a job is stable.
+    pub struct JobStabilityResponse {
+        /// The index of the write.
+        pub index: u64,
+    }
+
     /// The versions of a job, newest first.
     pub struct JobVersionsResponse {
         /// The versions.

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use orch_model::allocation::{ClientStatus, DesiredStatus, TaskRunState};
+use orch_model::deployment::DeploymentStatus;
 use orch_model::evaluation::EvalStatus;
 use orch_model::job::{Job, JobStatus};
 use orch_model::node::{Eligibility, NodeStatus};
@@ -98,7 +99,18 @@ macro_rules! always {
 }
 
 plain!(bool, u8, u16, u32, u64, i32, i64, f64, String, Nanos, Time, Blob);
-always!(ClientStatus, DesiredStatus, TaskRunState, EvalStatus, JobStatus, NodeStatus, Eligibility, Job, Arc<Job>);
+always!(
+    ClientStatus,
+    DesiredStatus,
+    TaskRunState,
+    EvalStatus,
+    DeploymentStatus,
+    JobStatus,
+    NodeStatus,
+    Eligibility,
+    Job,
+    Arc<Job>
+);
 
 impl<T: Serialize> Field for Option<T> {
     fn is_zero(&self) -> bool {

@@ -1,9 +1,9 @@
-//! What operators read and change: Raft's members, the scheduler's settings.
+//! What operators read and change: Raft's members, the scheduler's settings, the brake on the loss of nodes.
 
-use orch_model::StateIndex;
 use orch_model::operator::{SchedulerConfig, UnknownAlgorithm};
+use orch_model::{Nanos, StateIndex};
 
-use crate::json::shape;
+use crate::json::{Time, shape};
 
 shape! {
     /// The members of Raft.
@@ -89,6 +89,31 @@ shape! {
         pub service_scheduler_enabled: bool,
     }
 
+    /// The brake that holds nodes back from being given up when many fall silent together.
+    pub struct BrakeStatus {
+        /// How many nodes may be given up now; a part of one is still filling.
+        pub tokens: f64,
+        /// How many may be given up at once.
+        pub capacity: f64,
+        /// How long an empty bucket takes to fill.
+        pub refill_period: Nanos,
+        /// How long a node is held back at most.
+        pub hold: Nanos,
+        /// The nodes that are held back, longest first.
+        pub held: Vec<HeldNode>,
+    }
+
+    /// A node that is silent and was not given up yet.
+    pub struct HeldNode {
+        /// The node.
+        #[serde(rename = "ID")]
+        pub id: String,
+        /// Its name.
+        pub name: String,
+        /// Since when it is held back.
+        pub since: Time,
+    }
+
     /// Whether a conditional write of the scheduler's settings took place.
     pub struct SchedulerSetResponse {
         /// Whether it did.
@@ -101,12 +126,18 @@ shape! {
 impl SchedulerConfiguration {
     /// How the API shows `config`.
     pub fn of(config: &SchedulerConfig) -> Self {
-        let SchedulerConfig { algorithm, reject_job_registration, pause_eval_broker, create_index, modify_index } =
-            config;
+        let SchedulerConfig {
+            algorithm,
+            memory_oversubscription,
+            reject_job_registration,
+            pause_eval_broker,
+            create_index,
+            modify_index,
+        } = config;
         Self {
             scheduler_algorithm: algorithm.as_str().to_owned(),
             preemption_config: PreemptionConfig::default(),
-            memory_oversubscription_enabled: false,
+            memory_oversubscription_enabled: *memory_oversubscription,
             reject_job_registration: *reject_job_registration,
             pause_eval_broker: *pause_eval_broker,
             node_limit_for_feasibility_checks: 100,
@@ -124,6 +155,7 @@ impl SchedulerConfiguration {
         };
         Ok(SchedulerConfig {
             algorithm,
+            memory_oversubscription: self.memory_oversubscription_enabled,
             reject_job_registration: self.reject_job_registration,
             pause_eval_broker: self.pause_eval_broker,
             create_index: StateIndex(self.create_index),

@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::body;
 use crate::control::View;
 use crate::error::Error;
+use crate::gzip::Whole;
 use crate::params::{Params, Read};
 use crate::{Body, Request, Response};
 
@@ -107,6 +108,7 @@ impl Call {
         let body = body::render(value, self.params.pretty())?;
         let mut response = Response::new(Body::from(body));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.extensions_mut().insert(Whole);
         Ok(response)
     }
 

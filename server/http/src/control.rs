@@ -5,13 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orch_api::{AgentMember, JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool};
-use orch_api::{PartHealth, RaftConfiguration, TransferLeadership};
-use orch_model::evaluation::{DesiredUpdates, Explanation};
+use orch_api::{AgentMember, BrakeStatus, JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool};
+use orch_api::{PartHealth, RaftConfiguration, ScalingEvent, TransferLeadership};
 use orch_model::node::Eligibility;
 use orch_model::operator::SchedulerConfig;
-use orch_model::{AllocId, Allocation, EvalId, Evaluation, Job, JobKey, Namespace, Node, NodeId, StateIndex};
+use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey};
+use orch_model::{Namespace, Node, NodeId, StateIndex};
 use tokio::time::Instant;
+
+mod requests;
+
+pub use requests::{
+    ChangeDeployment, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, Joined, LeadershipTarget,
+    NodeWritten, Preserve, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability,
+    StopAlloc, Written,
+};
 
 use crate::error::Error;
 use crate::{Request, Response};
@@ -29,12 +37,14 @@ pub enum Consistency {
 /// A kind of record that queries wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
-    /// Jobs, their versions and submissions.
+    /// Jobs, their versions, submissions and scaling events.
     Jobs,
     /// Allocations.
     Allocs,
     /// Evaluations.
     Evals,
+    /// Deployments.
+    Deployments,
     /// Nodes.
     Nodes,
     /// The scheduler's settings.
@@ -48,7 +58,7 @@ pub enum Scope {
     Table(Table),
     /// The records of a table in one namespace.
     Namespace(Table, Namespace),
-    /// The job itself, or its allocations or evaluations, by table.
+    /// The job itself, or its allocations, evaluations or deployments, by table.
     Job(Table, JobKey),
     /// The node itself, or its allocations, by table.
     Node(Table, NodeId),
@@ -56,6 +66,8 @@ pub enum Scope {
     Eval(Table, EvalId),
     /// One allocation.
     Alloc(AllocId),
+    /// One deployment.
+    Deployment(DeploymentId),
 }
 
 /// The servers of a region, as any of them sees it.
@@ -89,6 +101,33 @@ pub trait ControlPlane: Send + Sync + 'static {
 
     /// Finds out what registering a job, which admission has accepted, would do; nothing is stored.
     async fn plan_job(&self, job: Arc<Job>) -> Result<DryRun, Error>;
+
+    /// Pauses, resumes or gives up a deployment.
+    ///
+    /// Errors: `NotFound` with `deployment not found`; `Invalid` with `can't <action> terminal deployment`.
+    async fn change_deployment(&self, request: ChangeDeployment) -> Result<DeploymentWritten, Error>;
+
+    /// Says of allocations of a deployment whether they are well, in place of their clients.
+    ///
+    /// Errors: `NotFound` for a deployment or an allocation that does not exist; `Invalid` for a deployment that has
+    /// ended, and for an allocation that is not part of it.
+    async fn set_alloc_health(&self, request: SetAllocHealth) -> Result<DeploymentWritten, Error>;
+
+    /// Writes what an earlier version of a job says as its newest one, and creates its evaluation.
+    ///
+    /// Errors: `NotFound` for a job or version that does not exist; `Invalid` for the version that is the newest;
+    /// [`Error::job_version`] where another version is the newest than the caller enforces.
+    async fn revert_job(&self, request: RevertJob) -> Result<Written, Error>;
+
+    /// Says whether a version of a job is one to go back to. A job or version that does not exist is `NotFound`.
+    /// Returns the index of the write.
+    async fn set_job_stability(&self, request: SetJobStability) -> Result<StateIndex, Error>;
+
+    /// Changes the count of a group, or only notes an event of its scaling.
+    ///
+    /// Errors: `NotFound` for a job that does not exist; [`Error::job_index`]; `Invalid` for a group that does not exist, for
+    /// a count beyond the bounds of its scaling block or together with an error, and while a deployment is active.
+    async fn scale_job(&self, request: ScaleJob) -> Result<Written, Error>;
 
     /// Stops an allocation so that it is replaced.
     async fn stop_alloc(&self, request: StopAlloc) -> Result<Written, Error>;
@@ -126,6 +165,15 @@ pub trait ControlPlane: Send + Sync + 'static {
 
     /// Marks a server that is gone as left, by its member name; with `prune`, forgets it.
     async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error>;
+
+    /// Makes servers known to this one by the RPC addresses of some; what cannot be reached is told in the answer.
+    async fn join(&self, addresses: Vec<String>) -> Result<Joined, Error>;
+
+    /// How the brake on the loss of nodes stands, as the leader sees it.
+    async fn brake_status(&self) -> Result<BrakeStatus, Error>;
+
+    /// Lets go of what the brake holds back now: those nodes are given up at once. Says how it stands after that.
+    async fn brake_release(&self) -> Result<BrakeStatus, Error>;
 
     /// The RPC address of the leader, if there is one.
     async fn leader(&self) -> Option<String>;
@@ -201,6 +249,24 @@ pub trait View: Send + Sync {
     /// The evaluations of a job.
     fn evals_of_job(&self, key: &JobKey) -> Vec<Arc<Evaluation>>;
 
+    /// A deployment.
+    fn deployment(&self, id: DeploymentId) -> Option<Arc<Deployment>>;
+
+    /// The deployments of a namespace (of all with `None`), by creation and id.
+    fn deployments(&self, namespace: Option<&Namespace>) -> Vec<Arc<Deployment>>;
+
+    /// The deployments in whatever namespace whose id lies between `first` and `last`, both included, by id.
+    fn deployments_between(&self, first: DeploymentId, last: DeploymentId) -> Vec<Arc<Deployment>>;
+
+    /// The deployments of a job, of all its incarnations, by creation and id.
+    fn deployments_of_job(&self, key: &JobKey) -> Vec<Arc<Deployment>>;
+
+    /// The allocations that are part of a deployment.
+    fn allocs_of_deployment(&self, id: DeploymentId) -> Vec<Arc<Allocation>>;
+
+    /// The last events of a job's scaling by group, newest first. They count as part of the job: [`Table::Jobs`].
+    fn scaling_events(&self, key: &JobKey) -> BTreeMap<String, Vec<ScalingEvent>>;
+
     /// A node.
     fn node(&self, id: NodeId) -> Option<Arc<Node>>;
 
@@ -215,119 +281,4 @@ pub trait View: Send + Sync {
 
     /// The scheduler's settings.
     fn scheduler_config(&self) -> Arc<SchedulerConfig>;
-}
-
-/// A job to be stored.
-#[derive(Debug, Clone)]
-pub struct RegisterJob {
-    /// The job as admission left it.
-    pub job: Arc<Job>,
-    /// The id of the evaluation to create.
-    pub eval_id: EvalId,
-    /// The priority of the evaluation; `None` is the job's.
-    pub eval_priority: Option<u16>,
-    /// The index that the job must be at; 0 is "must not exist", `None` is "whatever".
-    pub enforce_index: Option<StateIndex>,
-    /// The text that it was made from, as the caller sent it: which version it belongs to is for the state to say.
-    pub submission: Option<JobSubmission>,
-    /// What is taken over from the job as it is stored.
-    pub preserve: Preserve,
-}
-
-/// What is taken over from a job as it is stored, when a new version comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Preserve {
-    /// The counts of groups that exist.
-    pub counts: bool,
-    /// The resources of tasks that exist.
-    pub resources: bool,
-}
-
-/// A job to be stopped.
-#[derive(Debug, Clone)]
-pub struct DeregisterJob {
-    /// The job.
-    pub job: JobKey,
-    /// The id of the evaluation to create.
-    pub eval_id: EvalId,
-    /// The priority of the evaluation; `None` is the job's.
-    pub eval_priority: Option<u16>,
-    /// Whether it is forgotten, too.
-    pub purge: bool,
-    /// Whether its tasks skip their shutdown delay.
-    pub no_shutdown_delay: bool,
-}
-
-/// An allocation to be stopped.
-#[derive(Debug, Clone)]
-pub struct StopAlloc {
-    /// The allocation.
-    pub alloc: AllocId,
-    /// The id of the evaluation to create.
-    pub eval_id: EvalId,
-    /// Whether its tasks skip their shutdown delay.
-    pub no_shutdown_delay: bool,
-    /// Whether its replacement counts as a rescheduling.
-    pub reschedule: bool,
-}
-
-/// What came of a write about a job or an allocation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Written {
-    /// The index of the write.
-    pub index: StateIndex,
-    /// The evaluation that was created; none for jobs that do not run by themselves.
-    pub eval_id: Option<EvalId>,
-    /// The index of that evaluation.
-    pub eval_create_index: StateIndex,
-    /// The index of the job's specification.
-    pub job_modify_index: StateIndex,
-}
-
-/// What came of a write about a node.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NodeWritten {
-    /// The index of the write.
-    pub index: StateIndex,
-    /// The evaluations that were created.
-    pub eval_ids: Vec<EvalId>,
-    /// Their index.
-    pub eval_create_index: StateIndex,
-    /// The index of the node.
-    pub node_modify_index: StateIndex,
-}
-
-/// What came of writing the scheduler's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SchedulerConfigWritten {
-    /// Whether they were replaced.
-    pub updated: bool,
-    /// The index of the write.
-    pub index: StateIndex,
-}
-
-/// What registering a job would do.
-#[derive(Debug, Clone, Default)]
-pub struct DryRun {
-    /// The state that was looked at.
-    pub index: StateIndex,
-    /// The job as it is stored.
-    pub stored: Option<Arc<Job>>,
-    /// What would be placed, stopped and so on, per group.
-    pub updates: BTreeMap<String, DesiredUpdates>,
-    /// Why not everything could be placed, per group that falls short.
-    pub failed: BTreeMap<String, Explanation>,
-    /// Evaluations that would follow.
-    pub created_evals: Vec<Evaluation>,
-}
-
-/// Who is to lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LeadershipTarget {
-    /// Any other server.
-    Any,
-    /// The server with this Raft id.
-    Id(String),
-    /// The server with this RPC address.
-    Address(String),
 }

@@ -118,6 +118,12 @@ impl Error {
         Self { oddity: Some(Oddity::JobRefused), ..Self::new(Kind::Conflict, message) }
     }
 
+    /// A job is not at the version that the caller enforces.
+    pub fn job_version(enforced: u64, found: u64) -> Self {
+        let message = format!("Current job has version {found}; enforcing version {enforced}");
+        Self { oddity: Some(Oddity::JobRefused), ..Self::new(Kind::Conflict, message) }
+    }
+
     /// The path does not take this method.
     pub(crate) fn method() -> Self {
         Self { oddity: Some(Oddity::Method), ..Self::invalid("Invalid method") }

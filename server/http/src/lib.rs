@@ -15,6 +15,7 @@ pub mod local;
 mod body;
 mod call;
 mod filter;
+mod gzip;
 mod ids;
 mod lenient;
 mod limits;

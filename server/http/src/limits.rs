@@ -6,6 +6,10 @@ use std::time::Duration;
 pub(crate) const BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of a request's query.
 pub(crate) const QUERY_BYTES: usize = 64 * 1024;
+/// Bytes from which on an answer is compressed.
+pub(crate) const GZIP_BYTES: usize = 1024;
+/// Bytes from which on that is done on a thread that may block.
+pub(crate) const GZIP_BLOCKING_BYTES: usize = 64 * 1024;
 /// How long a read without `wait` waits.
 pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(300);
 /// The longest that a read may ask to wait.

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind};
 use crate::limits;
 use crate::list::Page;
 use crate::params::Read;
+use crate::telemetry;
 
 /// Reads one object and answers with it.
 pub(crate) async fn object<T: Serialize>(
@@ -69,6 +70,7 @@ async fn fresh_view(call: &Call, read: &Read, scopes: &[Scope]) -> Result<Arc<dy
     }
     drop(view);
     let _permit = call.waiting.try_acquire().map_err(|_| {
+        telemetry::wait_refused();
         Error::new(Kind::TooMany, format!("{} reads wait here already: try again later", limits::WAITING_READS))
     })?;
     control.wait(scopes, read.index, deadline).await;

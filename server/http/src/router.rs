@@ -16,13 +16,19 @@ use crate::error::{Error, Kind};
 use crate::params::{Params, decode_path};
 use crate::routes::forward::tunnel;
 use crate::routes::{
-    agent, allocations, client, evaluations, files, job, jobs, namespaces, nodes, operator, pools, search, status,
+    agent, allocations, client, deployments, evaluations, files, job, jobs, metrics, namespaces, nodes, operator,
+    pools, search, status,
 };
-use crate::{Request, Response, limits, telemetry};
+use crate::{Request, Response, gzip, limits, telemetry};
 
 /// The `/v1` API of an agent.
 pub fn router(agent: Agent) -> Router {
-    let shared = Shared { agent: Arc::new(agent), waiting: Arc::new(Semaphore::new(limits::WAITING_READS)) };
+    telemetry::describe();
+    let shared = Shared {
+        agent: Arc::new(agent),
+        waiting: Arc::new(Semaphore::new(limits::WAITING_READS)),
+        started: Instant::now(),
+    };
     Router::new().fallback(handle).with_state(shared)
 }
 
@@ -32,13 +38,16 @@ struct Shared {
     agent: Arc<Agent>,
     /// One permit for each read that waits.
     waiting: Arc<Semaphore>,
+    /// When the agent began to answer.
+    started: Instant,
 }
 
 async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
+    let gzip_accepted = gzip::is_accepted(request.headers());
     let span = tracing::debug_span!("http.request", %method, path = request.uri().path());
-    let mut response = async {
+    let response = async {
         let answered = Box::pin(answer(&shared, request)).await;
         answered.unwrap_or_else(|error| {
             if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
@@ -51,6 +60,7 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     }
     .instrument(span)
     .await;
+    let mut response = gzip::squeeze(response, gzip_accepted).await;
     for (name, value) in &shared.agent.info.response_headers {
         response.headers_mut().insert(name.clone(), value.clone());
     }
@@ -74,7 +84,8 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, Error> {
         ["agent", "self"] => agent::own(call).await,
         ["agent", "health"] => agent::health(call).await,
         ["agent", "servers"] => agent::servers(call).await,
-        ["metrics"] => agent::metrics(&call),
+        ["agent", "join"] => agent::join(call).await,
+        ["metrics"] => metrics::all(&call, shared.started),
         _ if call.agent.control.is_none() => tunnel(call).await,
         _ => of_servers(call, rest, &segments).await,
     }
@@ -110,6 +121,9 @@ async fn of_servers(call: Call, rest: &str, segments: &[&str]) -> Result<Respons
         ["evaluations", "count"] => evaluations::count(call).await,
         ["evaluation", id] => evaluations::one(call, id).await,
         ["evaluation", id, "allocations"] => evaluations::allocations(call, id).await,
+        ["deployments"] => deployments::all(call).await,
+        ["deployment", id] => deployments::one(call, id).await,
+        ["deployment", action, id] => deployments::action(call, action, id).await,
         ["nodes"] => nodes::all(call).await,
         ["node", "pools"] => pools::all(call).await,
         ["node", "pool", name] => pools::one(call, name).await,
@@ -125,10 +139,13 @@ async fn of_servers(call: Call, rest: &str, segments: &[&str]) -> Result<Respons
         ["operator", "raft", "peer"] => operator::raft_peer(call).await,
         ["operator", "raft", "transfer-leadership"] => operator::transfer_leadership(call).await,
         ["operator", "scheduler", "configuration"] => operator::scheduler_configuration(call).await,
+        ["operator", "brake"] => operator::brake(call).await,
+        ["operator", "brake", "release"] => operator::release_brake(call).await,
         ["status", "leader"] => status::leader(call).await,
         ["status", "peers"] => status::peers(call).await,
         ["regions"] => status::regions(call).await,
         ["system", "gc"] => status::gc(call).await,
+        ["system", "reconcile", "summaries"] => status::reconcile_summaries(call).await,
         ["search"] => search::prefix(call).await,
         _ => Err(Error::unknown_path()),
     }

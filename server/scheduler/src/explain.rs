@@ -6,17 +6,21 @@ use orch_model::evaluation::{Explanation, NodeScore};
 use orch_model::plan::Misfit;
 use orch_model::{Job, NodeId};
 
-use crate::feasible::{NodeTable, Verdict};
-use crate::rank::Scores;
+use crate::feasible::{NO_VALUE, NodeTable, Verdict};
+use crate::memo::Feasibility;
+use crate::rank::{Scores, Total};
 
 /// How many of the best nodes are named.
-const NAMED: usize = 5;
+pub(crate) const NAMED: usize = 5;
 
 /// Why a feasible node cannot take one more allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Obstacle {
     /// Another allocation is there that must not be.
     Distinct,
+    /// As many allocations as may share the value of a distinct property do: the property's number, the value's, and
+    /// how many.
+    Property { property: u16, value: u32, used: u32 },
     /// Something has run out.
     Full(Misfit),
     /// No port of the dynamic range is free.
@@ -26,9 +30,27 @@ pub(crate) enum Obstacle {
 }
 
 impl Obstacle {
-    fn dimension(self) -> String {
+    /// Whether it rules the node out, rather than saying that the node is full.
+    const fn is_filter(self) -> bool {
+        match self {
+            Self::Distinct | Self::Property { .. } => true,
+            Self::Full(_) | Self::NoDynamicPort | Self::NoAddress => false,
+        }
+    }
+
+    /// The obstacle as the API names it.
+    fn text(self, known: &Feasibility) -> String {
         match self {
             Self::Distinct => crate::feasible::DISTINCT_HOSTS.to_owned(),
+            Self::Property { property, value, used } => {
+                let property = usize::from(property);
+                let name = known.rules.properties.get(property).map_or("", |rule| rule.text.as_str());
+                let values = known.traits.property_values.get(property);
+                match values.and_then(|values| values.get(value as usize)).filter(|_| value != NO_VALUE) {
+                    Some(value) => format!("distinct_property: {name}={value} used by {used} allocs"),
+                    None => format!("missing property {name:?}"),
+                }
+            }
             Self::Full(misfit) => misfit.dimension(),
             Self::NoDynamicPort => "network: dynamic port selection failed".to_owned(),
             Self::NoAddress => "network: no addresses available".to_owned(),
@@ -46,7 +68,7 @@ pub(crate) struct Tally {
     /// Feasible nodes that cannot take one more, per class and reason.
     obstacles: BTreeMap<(u32, Obstacle), u32>,
     /// The best nodes.
-    best: Vec<(f64, u64, NodeId, Scores)>,
+    best: Vec<(Total, u64, NodeId, Scores)>,
 }
 
 impl Tally {
@@ -66,32 +88,41 @@ impl Tally {
         *self.obstacles.entry((class, obstacle)).or_default() += 1;
     }
 
-    /// Forgets what stood in the way of feasible nodes, to be counted anew.
-    pub(crate) fn forget_obstacles(&mut self) {
-        self.obstacles.clear();
-        self.best.clear();
+    /// The same nodes, with nothing counted of what stands in the way of feasible ones.
+    pub(crate) fn without_obstacles(&self) -> Self {
+        Self { ready: self.ready.clone(), filtered: self.filtered.clone(), ..Self::default() }
     }
 
     /// Notes a node's score, if it is among the best.
-    pub(crate) fn note_score(&mut self, score: f64, scores: Scores, tie: impl FnOnce() -> u64, node: NodeId) {
-        if self.best.len() >= NAMED && self.best.last().is_some_and(|(worst, ..)| score < *worst) {
-            return;
+    #[inline]
+    pub(crate) fn note_score(&mut self, scores: &Scores, total: Total, node: impl FnOnce() -> (u64, NodeId)) {
+        if self.worst_named().is_none_or(|worst| total >= worst) {
+            let (tie, node) = node();
+            self.insert(total, tie, node, *scores);
         }
-        let tie = tie();
-        let at = self.best.partition_point(|(other, other_tie, ..)| (*other, *other_tie) > (score, tie));
+    }
+
+    /// The score that a node must have to be among the best, once there are enough of them.
+    #[inline]
+    pub(crate) fn worst_named(&self) -> Option<Total> {
+        if self.best.len() < NAMED { None } else { self.best.last().map(|(worst, ..)| *worst) }
+    }
+
+    fn insert(&mut self, total: Total, tie: u64, node: NodeId, scores: Scores) {
+        let at = self.best.partition_point(|(other, other_tie, ..)| (*other, *other_tie) > (total, tie));
         if at < NAMED {
-            self.best.insert(at, (score, tie, node, scores));
+            self.best.insert(at, (total, tie, node, scores));
             self.best.truncate(NAMED);
         }
     }
 
     /// What was counted, in words.
-    pub(crate) fn explain(&self, job: &Job, table: &NodeTable, verdicts: &[Verdict]) -> Explanation {
+    pub(crate) fn explain(&self, job: &Job, table: &NodeTable, known: &Feasibility) -> Explanation {
         let mut told = Explanation { node_pool: job.node_pool.clone(), ..Explanation::default() };
         for datacenter in job.datacenters.iter().filter(|name| !name.contains('*')) {
             told.nodes_available.insert(datacenter.clone(), 0);
         }
-        for ((class, ready), verdict) in table.classes.iter().zip(&self.ready).zip(verdicts) {
+        for ((class, ready), verdict) in table.classes.iter().zip(&self.ready).zip(known.verdicts.iter()) {
             let described = &class.example.described;
             if *ready == 0 || *verdict == Verdict::OtherPool {
                 continue;
@@ -116,12 +147,12 @@ impl Tally {
         }
         for ((class, obstacle), count) in &self.obstacles {
             let class = class_name(*class);
-            if *obstacle == Obstacle::Distinct {
-                filtered(&mut told, class, &obstacle.dimension(), *count);
+            if obstacle.is_filter() {
+                filtered(&mut told, class, &obstacle.text(known), *count);
                 continue;
             }
             told.nodes_exhausted += count;
-            *told.dimension_exhausted.entry(obstacle.dimension()).or_default() += count;
+            *told.dimension_exhausted.entry(obstacle.text(known)).or_default() += count;
             if !class.is_empty() {
                 *told.class_exhausted.entry(class.to_owned()).or_default() += count;
             }

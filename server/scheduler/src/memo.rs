@@ -9,7 +9,7 @@ use orch_model::node::ComputedClass;
 use orch_model::{Job, StateIndex};
 use orch_state::{State, Table};
 
-use crate::feasible::{GroupRules, NodeTable, Verdict, judge};
+use crate::feasible::{GroupRules, NodeTable, Traits, Verdict, judge};
 
 /// How many groups are remembered before all are forgotten.
 const GROUPS: usize = 4096;
@@ -29,7 +29,7 @@ pub struct Memo {
 struct Known {
     rules: Arc<GroupRules>,
     classes: BTreeMap<ComputedClass, Verdict>,
-    judged: Option<(StateIndex, Arc<[Verdict]>)>,
+    judged: Option<(StateIndex, Arc<[Verdict]>, Arc<Traits>)>,
 }
 
 /// What a group demands and what each class of nodes is to it.
@@ -38,6 +38,8 @@ pub(crate) struct Feasibility {
     pub(crate) rules: Arc<GroupRules>,
     /// In the order of the table's classes.
     pub(crate) verdicts: Arc<[Verdict]>,
+    /// What ranking asks of every node.
+    pub(crate) traits: Arc<Traits>,
 }
 
 impl Memo {
@@ -75,14 +77,15 @@ impl Memo {
             self.groups.insert(key.clone(), Known { rules, classes: BTreeMap::new(), judged: None });
         }
         let known = self.groups.get_mut(&key).expect("inserted above if it was not there");
-        let verdicts = match &known.judged {
-            Some((judged, verdicts)) if *judged == index => Arc::clone(verdicts),
+        let (verdicts, traits) = match &known.judged {
+            Some((judged, verdicts, traits)) if *judged == index => (Arc::clone(verdicts), Arc::clone(traits)),
             _ => {
                 let verdicts: Arc<[Verdict]> = judge(&known.rules, &table, &mut known.classes).into();
-                known.judged = Some((index, Arc::clone(&verdicts)));
-                verdicts
+                let traits = Arc::new(Traits::of(&known.rules, state, &table));
+                known.judged = Some((index, Arc::clone(&verdicts), Arc::clone(&traits)));
+                (verdicts, traits)
             }
         };
-        Ok(Feasibility { rules: Arc::clone(&known.rules), verdicts })
+        Ok(Feasibility { rules: Arc::clone(&known.rules), verdicts, traits })
     }
 }

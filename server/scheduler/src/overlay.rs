@@ -39,6 +39,7 @@ pub(crate) struct Item {
     pub(crate) node: NodeId,
     pub(crate) usage: Usage,
     pub(crate) ports: SmallVec<[(IpAddr, u16); 1]>,
+    pub(crate) cores: SmallVec<[u16; 4]>,
 }
 
 impl Overlay {
@@ -55,6 +56,7 @@ impl Overlay {
                 node: placement.node_id,
                 usage: placement.usage,
                 ports: placement.ports.iter().map(|port| (port.address, port.value)).collect(),
+                cores: placement.cores.clone(),
             })
             .collect();
         self.in_flight.insert(lease, Arc::new(InFlight { plan: plan.id, job: plan.job.job.clone(), items }));

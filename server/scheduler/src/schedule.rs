@@ -4,25 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orch_model::allocation::StopReason;
+use orch_model::deployment::{Deployment, GroupRollout};
 use orch_model::evaluation::{EvalOutcome, EvalStatus, Evaluation, Trigger, WaitsFor};
 use orch_model::ids::{JobVersionKey, PlanId, StateIndex};
 use orch_model::job::{AskError, JobType};
-use orch_model::plan::{InPlaceUpdate, Plan};
+use orch_model::plan::{FollowUp, InPlaceUpdate, Plan};
 use orch_model::seed::Seed;
-use orch_model::time::{Nanos, Timestamp};
-use orch_model::{Allocation, EvalId, Job, NodeId};
+use orch_model::time::Timestamp;
+use orch_model::{AllocId, Allocation, DeploymentId, EvalId, Job, NodeId};
 use orch_state::State;
-use smallvec::SmallVec;
 
 use crate::feasible::{NodeTable, Verdict};
 use crate::memo::Feasibility;
 use crate::overlay::Overlay;
 use crate::place::{Placed, Placer};
-use crate::reconcile::{GroupDecisions, Reconciled, Situation, Wanted, reconcile};
+use crate::reconcile::{GroupDecisions, Reconciled, Situation, WINDOW, Wanted, answers, reconcile};
 use crate::request::{Decision, Request};
-
-/// Failed allocations that become due within this time of each other are looked at together.
-const TOGETHER: Nanos = Nanos::from_secs(5);
 
 /// Looks at a job and the cluster afresh and answers what is to be done.
 ///
@@ -31,7 +28,7 @@ const TOGETHER: Nanos = Nanos::from_secs(5);
 pub fn schedule(request: Request<'_>) -> Decision {
     let Request { state, overlay, eval, now, seed, memo } = request;
     let job = state.job(&eval.job_key()).map(|job| &**job);
-    let mut answer = Answer::new(state, eval, now, seed);
+    let mut answer = Answer::new(state, eval, seed);
     match job.map_or(Some(eval.kind), Job::kind) {
         Some(JobType::Service | JobType::Batch) => {}
         Some(kind @ (JobType::System | JobType::Sysbatch)) if job.is_some_and(|job| !job.is_stopped()) => {
@@ -40,16 +37,22 @@ pub fn schedule(request: Request<'_>) -> Decision {
         Some(JobType::System | JobType::Sysbatch) => {}
         None => return answer.refuse("the job's type is unknown"),
     }
-    let allocs: Vec<&Arc<Allocation>> = state.allocs_of_job(&eval.job_key()).collect();
+    let key = eval.job_key();
+    let allocs: Vec<&Arc<Allocation>> = state.allocs_of_job(&key).collect();
+    let deployment = state.active_deployment(&key).or_else(|| state.latest_deployment(&key)).map(|found| &**found);
     let node_status = |id: &NodeId| state.node(id).map(|node| node.status);
-    let found = reconcile(&Situation { job, allocs: &allocs, node_status: &node_status, now });
-    let Reconciled { groups, stops, removed } = found;
+    let waits_until = |id: &EvalId| waits_until(state, id);
+    let (node_status, waits_until) = (&node_status as _, &waits_until as _);
+    let situation = Situation { job, allocs: &allocs, deployment, node_status, waits_until, eval_id: eval.id, now };
+    let Reconciled { groups, stops, rollouts, deployment_updates, removed } = reconcile(&situation);
     answer.plan.stops = stops;
+    answer.plan.deployment_updates = deployment_updates;
     answer.outcome.updates = removed;
-    if let Some(job) = job
-        && let Err(error) = answer.place(job, groups, overlay, memo)
-    {
-        return answer.refuse(&error.to_string());
+    if let Some(job) = job {
+        if let Err(error) = answer.place(job, groups, overlay, memo) {
+            return answer.refuse(&error.to_string());
+        }
+        answer.roll_out(job, rollouts, deployment);
     }
     answer.finish()
 }
@@ -77,38 +80,29 @@ pub fn give_up(eval: &Evaluation, snapshot_index: StateIndex, mut seed: Seed) ->
 struct Answer<'a> {
     state: &'a State,
     eval: &'a Evaluation,
-    now: Timestamp,
     /// As it was handed in: decides between equals.
     ties: Seed,
     /// Ids are drawn from it.
     seed: Seed,
     plan: Plan,
     outcome: EvalOutcome,
-    later: Vec<Timestamp>,
+    later: Vec<(Timestamp, AllocId)>,
     waits_for: WaitsFor,
 }
 
 impl<'a> Answer<'a> {
-    fn new(state: &'a State, eval: &'a Evaluation, now: Timestamp, ties: Seed) -> Self {
+    fn new(state: &'a State, eval: &'a Evaluation, ties: Seed) -> Self {
         let mut drawn = ties;
         let mut seed = Seed::new(drawn.next_u64() ^ state.last_index().0.rotate_left(32));
         let key = eval.job_key();
         let row = state.job_row(&key);
-        let plan = Plan {
-            id: PlanId::from_uuid(seed.uuid()),
-            eval_id: eval.id,
-            placed_index: row.map_or(StateIndex::default(), |row| row.placed_index),
-            all_at_once: row.is_some_and(|row| row.job.all_at_once),
-            job: row.map_or(JobVersionKey { job: key, ..JobVersionKey::default() }, |row| row.job.version_key()),
-            placements: Vec::new(),
-            stops: Vec::new(),
-            in_place: Vec::new(),
-            when_whole: Vec::new(),
-        };
+        let version = row.map_or(JobVersionKey { job: key, ..JobVersionKey::default() }, |row| row.job.version_key());
+        let placed_index = row.map_or(StateIndex::default(), |row| row.placed_index);
+        let mut plan = Plan::new(PlanId::from_uuid(seed.uuid()), eval.id, version, placed_index);
+        plan.all_at_once = row.is_some_and(|row| row.job.all_at_once);
         Self {
             state,
             eval,
-            now,
             ties,
             seed,
             plan,
@@ -190,18 +184,47 @@ impl<'a> Answer<'a> {
         decisions: &mut GroupDecisions<'a>,
     ) {
         for alloc in std::mem::take(&mut decisions.in_place) {
-            if placer.still_accepts(&known.rules, &known.verdicts, alloc) {
-                decisions.updates.in_place += 1;
-                self.plan.in_place.push(InPlaceUpdate { alloc_id: alloc.id, group });
-                continue;
+            let is_accepted = placer.still_accepts(&known.rules, &known.verdicts, alloc);
+            let has_budget = decisions.budget > 0;
+            if !is_accepted || !answers(alloc) {
+                decisions.budget = decisions.budget.saturating_sub(1);
             }
-            decisions.updates.destructive += 1;
-            decisions.placements.push(Wanted {
-                index: alloc.index,
-                previous: Some(alloc),
-                stop_previous: Some(StopReason::Updated),
-                penalised: SmallVec::new(),
-            });
+            if is_accepted {
+                decisions.updates.in_place += 1;
+                self.plan.in_place.push(InPlaceUpdate { alloc_id: alloc.id, group, deployment: None });
+            } else if has_budget {
+                decisions.updates.destructive += 1;
+                decisions.placements.push(Wanted::instead_of(alloc, StopReason::Updated));
+            } else {
+                decisions.updates.ignore += 1;
+            }
+        }
+    }
+
+    /// Makes what is placed and changed part of the deployment under way, or of one that starts with this plan.
+    ///
+    /// A deployment starts with the first plan that changes something, so that one that waits for room to begin is not
+    /// held to a deadline.
+    fn roll_out(&mut self, job: &Job, rollouts: BTreeMap<String, GroupRollout>, deployment: Option<&Deployment>) {
+        let standing = deployment.filter(|deployment| deployment.is_active() && deployment.job == self.plan.job);
+        let (id, groups) = match standing {
+            Some(deployment) => (deployment.id, &deployment.groups),
+            None if rollouts.is_empty() => return,
+            None => (DeploymentId::from_uuid(self.seed.uuid()), &rollouts),
+        };
+        let is_part =
+            |group: u16| job.task_groups.get(usize::from(group)).is_some_and(|group| groups.contains_key(&group.name));
+        let mut parts = 0_usize;
+        let placed = self.plan.placements.iter_mut().map(|placement| (placement.group, &mut placement.deployment));
+        let changed = self.plan.in_place.iter_mut().map(|update| (update.group, &mut update.deployment));
+        for (_, part) in placed.chain(changed).filter(|(group, _)| is_part(*group)) {
+            *part = Some(id);
+            parts += 1;
+        }
+        if standing.is_none() && parts > 0 {
+            let priority = u16::try_from(job.priority.max(0)).unwrap_or(u16::MAX);
+            let version = self.plan.job.clone();
+            self.plan.deployment = Some(Deployment::new(id, version, job.job_modify_index, priority, rollouts));
         }
     }
 
@@ -210,6 +233,7 @@ impl<'a> Answer<'a> {
         self.plan.placements.clear();
         self.plan.stops.clear();
         self.plan.in_place.clear();
+        self.plan.deployment_updates.clear();
         let mut eval = self.eval.clone();
         eval.status = EvalStatus::Failed;
         eval.status_description = why.into();
@@ -267,28 +291,19 @@ impl<'a> Answer<'a> {
         eval
     }
 
-    /// Evaluations for failed allocations that become due later, unless one is there already.
+    /// Evaluations for failed allocations that become due later, one for all of each few seconds.
     fn follow_ups(&mut self) -> Vec<Evaluation> {
         let mut later = std::mem::take(&mut self.later);
-        if later.is_empty() {
-            return Vec::new();
-        }
         later.sort_unstable();
-        let key = self.eval.job_key();
-        let waiting: Vec<Timestamp> = self
-            .state
-            .evals_of_job(&key)
-            .filter(|eval| eval.id != self.eval.id && eval.status == EvalStatus::Pending && eval.wait_until > self.now)
-            .map(|eval| eval.wait_until)
-            .collect();
-        later.retain(|due| !waiting.iter().any(|wait| due <= wait && wait.since(*due) <= TOGETHER));
         let mut follow_ups = Vec::new();
         let mut rest = later.as_slice();
-        while let Some(first) = rest.first() {
-            let (together, after) = rest.split_at(rest.partition_point(|due| due.since(*first) <= TOGETHER));
-            let mut follow_up = self.successor(Trigger::AllocFailure);
-            follow_up.status_description = "created to replace failed allocations after a delay".into();
-            follow_up.wait_until = together.last().copied().unwrap_or(*first);
+        while let Some((first, _)) = rest.first() {
+            let (together, after) = rest.split_at(rest.partition_point(|(due, _)| due.since(*first) <= WINDOW));
+            let mut follow_up = self.successor(Trigger::AllocReschedule);
+            follow_up.status_description = "created for delayed rescheduling".into();
+            follow_up.wait_until = *first;
+            let noted = together.iter().map(|(_, alloc_id)| FollowUp { alloc_id: *alloc_id, eval_id: follow_up.id });
+            self.plan.follow_ups.extend(noted);
             follow_ups.push(follow_up);
             rest = after;
         }
@@ -318,6 +333,11 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// When an evaluation will run that waits for its time.
+fn waits_until(state: &State, id: &EvalId) -> Option<Timestamp> {
+    state.eval(id).filter(|eval| eval.status == EvalStatus::Pending).map(|eval| eval.wait_until)
+}
+
 /// Whether an evaluation stands for what an earlier one could not place.
 fn was_blocked(eval: &Evaluation) -> bool {
     match eval.trigger {
@@ -327,6 +347,9 @@ fn was_blocked(eval: &Evaluation) -> bool {
         | Trigger::NodeUpdate
         | Trigger::AllocStop
         | Trigger::AllocFailure
+        | Trigger::AllocReschedule
+        | Trigger::JobScaling
+        | Trigger::DeploymentWatcher
         | Trigger::FailedFollowUp
         | Trigger::Reconnect => false,
     }

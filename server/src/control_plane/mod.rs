@@ -2,44 +2,63 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use orch_api::{AgentMember, JobSubmission, PartHealth, RaftConfiguration, RaftServer, TransferLeadership};
+use orch_api::{
+    AgentMember, BrakeStatus, JobSubmission, PartHealth, RaftConfiguration, RaftServer, TransferLeadership,
+};
 use orch_http::control::{
-    DeregisterJob, DryRun, LeadershipTarget, NodeWritten, Preserve, RegisterJob, SchedulerConfigWritten, StopAlloc,
-    Written,
+    ChangeDeployment, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, Joined, LeadershipTarget,
+    NodeWritten, Preserve, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability,
+    StopAlloc, Written,
 };
 use orch_http::{Consistency, ControlPlane, Kind, Request, Response, View};
+use orch_model::allocation::ClientStatus;
+use orch_model::evaluation::Trigger;
 use orch_model::node::Eligibility;
 use orch_model::operator::SchedulerConfig;
-use orch_model::{EvalId, Job, JobKey, NodeId, RaftId, StateIndex};
+use orch_model::{AllocId, Allocation, EvalId, Job, JobKey, NodeId, RaftId, StateIndex};
 use orch_proto::v1::peers_client::PeersClient;
 use orch_state::{Command, Rejection, RejectionKind, Reply, Scope, Submission, commands};
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::consensus::{Committed, Consensus, Error, MemberStatus};
-use crate::leader::gc;
+use crate::identity::Identity;
+use crate::leader::brake::{BrakeDesk, BrakeWish};
+use crate::leader::gc::{self, Collector};
+use crate::membership::Roster;
+use crate::metrics;
 use crate::raft::RaftNode;
 use crate::rpc::channels::{Channels, Purpose};
 use crate::rpc::{byte_stream, http_over};
 use crate::sessions::Sessions;
 
 mod dry_run;
+mod operators;
 mod view;
+
+/// How often `system gc` goes through the state at most: each pass lets more go, until one finds nothing.
+const GC_PASSES: usize = 10;
 
 /// The servers of a region, as this one sees them.
 #[derive(Debug)]
 pub struct Plane {
     /// What the server was told.
     pub config: Arc<Config>,
+    /// Who it is.
+    pub identity: Arc<Identity>,
     /// The raft node.
     pub node: Arc<RaftNode>,
     /// Sessions held here.
     pub sessions: Arc<Sessions>,
     /// Connections to other servers.
     pub channels: Arc<Channels>,
+    /// Whom it has seen.
+    pub roster: Arc<Roster>,
+    /// The way to the detector's brake, where this server leads.
+    pub brake: Arc<BrakeDesk>,
 }
 
 type Answer<T> = Result<T, orch_http::Error>;
@@ -108,7 +127,10 @@ fn preserve(job: &mut Job, stored: Option<&Job>, what: Preserve) {
 
 impl Plane {
     async fn propose(&self, command: Command) -> Answer<Committed> {
-        self.node.propose(command).await.map_err(told)
+        let (name, began) = (command.name(), Instant::now());
+        let outcome = self.node.propose(command).await;
+        metrics::proposed(name, began.elapsed(), outcome.is_err());
+        outcome.map_err(told)
     }
 
     async fn job_written(&self, command: Command) -> Answer<Written> {
@@ -117,6 +139,30 @@ impl Plane {
             Reply::Job { eval_id, job_modify_index } => {
                 Ok(Written { index: committed.index, eval_id, eval_create_index: committed.index, job_modify_index })
             }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn deployment_written(&self, command: Command) -> Answer<DeploymentWritten> {
+        let committed = self.propose(command).await?;
+        match committed.reply {
+            Reply::Deployment { eval_id, modify_index, reverted_to } => Ok(DeploymentWritten {
+                index: committed.index,
+                eval_id,
+                eval_create_index: eval_id.map_or(StateIndex(0), |_| committed.index),
+                deployment_modify_index: modify_index,
+                reverted_version: reverted_to,
+            }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has those of `allocs` that failed placed again, whatever their policies say of when.
+    async fn reschedule(&self, allocs: Vec<AllocId>, trigger: Trigger) -> Answer<(StateIndex, Vec<EvalId>)> {
+        let command = commands::RescheduleAllocs { allocs, evals_seed: seed(), trigger };
+        let committed = self.propose(Command::RescheduleAllocs(command)).await?;
+        match committed.reply {
+            Reply::Evals { eval_ids } => Ok((committed.index, eval_ids)),
             other => Err(unexpected(&other)),
         }
     }
@@ -171,7 +217,9 @@ impl Plane {
         } else {
             tags.insert("expect".to_owned(), self.config.bootstrap_expect.to_string());
         }
-        let silent = status.last_heard.is_some_and(|at| at.elapsed() > Duration::from_secs(5));
+        // What raft says of itself is as old as its last write; whoever answers is there.
+        let is_self = status.id == self.identity.raft_id();
+        let silent = !is_self && status.last_heard.is_some_and(|at| at.elapsed() > Duration::from_secs(5));
         AgentMember {
             name: format!("{}.{}", status.member.name, status.member.region),
             addr: addr.to_owned(),
@@ -186,6 +234,11 @@ impl Plane {
             delegate_cur: 1,
         }
     }
+}
+
+/// Whether an allocation failed and nothing was placed for it yet.
+fn is_unreplaced(alloc: &Allocation) -> bool {
+    alloc.client_status == ClientStatus::Failed && !alloc.desired.is_stop() && alloc.next.is_none()
 }
 
 fn raft_server(status: &MemberStatus) -> RaftServer {
@@ -244,11 +297,21 @@ impl ControlPlane for Plane {
             purge: request.purge,
             eval_id: request.eval_id,
             eval_priority: request.eval_priority,
+            no_shutdown_delay: request.no_shutdown_delay,
         };
         self.job_written(Command::DeregisterJob(command)).await
     }
 
-    async fn evaluate_job(&self, job: JobKey, eval_id: EvalId, _force_reschedule: bool) -> Answer<Written> {
+    async fn evaluate_job(&self, job: JobKey, eval_id: EvalId, force_reschedule: bool) -> Answer<Written> {
+        if force_reschedule {
+            let state = self.node.store().snapshot();
+            let failed: Vec<_> =
+                state.allocs_of_job(&job).filter(|alloc| is_unreplaced(alloc)).map(|alloc| alloc.id).collect();
+            drop(state);
+            if !failed.is_empty() {
+                self.reschedule(failed, Trigger::JobRegister).await?;
+            }
+        }
         self.job_written(Command::EvaluateJob(commands::EvaluateJob { job, eval_id })).await
     }
 
@@ -261,7 +324,61 @@ impl ControlPlane for Plane {
             .map_err(|rejection| refused(&rejection))
     }
 
+    async fn change_deployment(&self, request: ChangeDeployment) -> Answer<DeploymentWritten> {
+        let change = match request.action {
+            DeploymentAction::Pause => commands::DeploymentChange::Pause,
+            DeploymentAction::Resume => commands::DeploymentChange::Resume,
+            DeploymentAction::Fail => commands::DeploymentChange::Fail(commands::DeploymentFailure::ByUser),
+        };
+        let command = commands::ChangeDeployment { id: request.deployment, change, eval_id: request.eval_id };
+        self.deployment_written(Command::ChangeDeployment(command)).await
+    }
+
+    async fn set_alloc_health(&self, request: SetAllocHealth) -> Answer<DeploymentWritten> {
+        let SetAllocHealth { deployment, healthy, unhealthy, eval_id } = request;
+        let command = commands::SetAllocHealth { deployment, healthy, unhealthy, eval_id };
+        self.deployment_written(Command::SetAllocHealth(command)).await
+    }
+
+    async fn revert_job(&self, request: RevertJob) -> Answer<Written> {
+        let RevertJob { job: key, to_version, enforce_prior, eval_id } = request;
+        let command = commands::RevertJob { key: key.clone(), to_version, enforce_prior, eval_id };
+        let written = self.job_written(Command::RevertJob(command)).await;
+        written.map_err(|error| match (error.kind(), enforce_prior, self.node.store().snapshot().job(&key)) {
+            (Kind::Conflict, Some(enforced), Some(job)) => orch_http::Error::job_version(enforced, job.version),
+            (_, Some(_) | None, _) => error,
+        })
+    }
+
+    async fn set_job_stability(&self, request: SetJobStability) -> Answer<StateIndex> {
+        let SetJobStability { job: key, version, stable } = request;
+        let command = commands::SetJobStability { key, version, stable };
+        self.propose(Command::SetJobStability(command)).await.map(|committed| committed.index)
+    }
+
+    async fn scale_job(&self, request: ScaleJob) -> Answer<Written> {
+        let ScaleJob { job: key, group, count, message, error, meta, eval_id, enforce_index } = request;
+        let command =
+            commands::ScaleJob { key: key.clone(), group, count, message, error, meta, eval_id, enforce_index };
+        let written = self.job_written(Command::ScaleJob(command)).await;
+        written.map_err(|error| match (error.kind(), enforce_index) {
+            (Kind::Conflict, Some(enforced)) => {
+                let found = self.node.store().snapshot().job(&key).map(|job| job.job_modify_index.0);
+                orch_http::Error::job_index(enforced.0, found)
+            }
+            (_, Some(_) | None) => error,
+        })
+    }
+
     async fn stop_alloc(&self, request: StopAlloc) -> Answer<Written> {
+        let failed = request.reschedule
+            && self.node.store().snapshot().alloc(&request.alloc).is_some_and(|alloc| is_unreplaced(alloc));
+        if failed {
+            // It has stopped by itself: what is wanted of it is its replacement, as its policy would have it.
+            let (index, eval_ids) = self.reschedule(vec![request.alloc], Trigger::AllocStop).await?;
+            let eval_id = eval_ids.first().copied();
+            return Ok(Written { index, eval_id, eval_create_index: index, job_modify_index: StateIndex(0) });
+        }
         let command = commands::StopAlloc {
             alloc_id: request.alloc,
             no_shutdown_delay: request.no_shutdown_delay,
@@ -305,13 +422,19 @@ impl ControlPlane for Plane {
 
     async fn system_gc(&self) -> Answer<()> {
         self.node.read_barrier().await.map_err(told)?;
-        // Each round lets more go: jobs follow their allocations, evaluations what they placed.
-        for _ in 0..100 {
-            let reap = gc::collect(&self.node.store().snapshot(), &self.config.gc, true);
-            if gc::is_empty(&reap) {
-                return Ok(());
+        for _ in 0..GC_PASSES {
+            let mut collected = 0;
+            let mut collector = Collector::begin(true);
+            while !collector.is_idle() {
+                let reap = collector.step(&self.node.store().snapshot(), &self.config.gc);
+                if !gc::is_empty(&reap) {
+                    collected += gc::names(&reap);
+                    self.propose(Command::Reap(reap)).await?;
+                }
             }
-            self.propose(Command::Reap(reap)).await?;
+            if collected == 0 {
+                break;
+            }
         }
         Ok(())
     }
@@ -327,6 +450,10 @@ impl ControlPlane for Plane {
     }
 
     async fn remove_peer(&self, id: &str) -> Answer<()> {
+        if !self.leads() {
+            let path = format!("/v1/operator/raft/peer?id={}", operators::encoded(id));
+            return self.ask_leader("DELETE", &path).await.map(drop);
+        }
         let found = self
             .find_member(|status| status.id.to_string() == id)
             .ok_or_else(|| orch_http::Error::invalid(format!("there is no server with the id {id:?} in Raft")))?;
@@ -334,6 +461,16 @@ impl ControlPlane for Plane {
     }
 
     async fn transfer_leadership(&self, to: LeadershipTarget) -> Answer<TransferLeadership> {
+        if !self.leads() {
+            let query = match &to {
+                LeadershipTarget::Any => String::new(),
+                LeadershipTarget::Id(id) => format!("?id={}", operators::encoded(id)),
+                LeadershipTarget::Address(addr) => format!("?address={}", operators::encoded(addr)),
+            };
+            let path = format!("/v1/operator/raft/transfer-leadership{query}");
+            let bytes = self.ask_leader("PUT", &path).await?;
+            return serde_json::from_slice(&bytes).map_err(|error| orch_http::Error::internal(error.to_string()));
+        }
         let from = self.find_member(|status| status.leader).ok_or_else(orch_http::Error::no_leader)?;
         let target = match &to {
             LeadershipTarget::Any => self.find_member(|status| status.voter && !status.leader),
@@ -355,12 +492,28 @@ impl ControlPlane for Plane {
     }
 
     async fn force_leave(&self, name: &str, _prune: bool) -> Answer<()> {
+        if !self.leads() {
+            let path = format!("/v1/agent/force-leave?node={}", operators::encoded(name));
+            return self.ask_leader("PUT", &path).await.map(drop);
+        }
         let found = self
             .find_member(|status| {
                 status.member.name == name || format!("{}.{}", status.member.name, status.member.region) == name
             })
             .ok_or_else(|| orch_http::Error::not_found(format!("there is no server named {name:?}")))?;
         self.node.remove(found.id).await.map_err(told)
+    }
+
+    async fn join(&self, addresses: Vec<String>) -> Answer<Joined> {
+        Ok(self.join_servers(addresses).await)
+    }
+
+    async fn brake_status(&self) -> Answer<BrakeStatus> {
+        self.ask_brake(BrakeWish::Status).await
+    }
+
+    async fn brake_release(&self) -> Answer<BrakeStatus> {
+        self.ask_brake(BrakeWish::Release).await
     }
 
     async fn leader(&self) -> Option<String> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_api::job::TaskGroupSummary;
-use orch_api::{JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool};
+use orch_api::{JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool, ScalingEvent};
 use orch_http::View;
 use orch_model::operator::SchedulerConfig;
-use orch_model::{AllocId, Allocation, EvalId, Evaluation, Job, JobKey, Namespace, Node, NodeId, StateIndex};
+use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey};
+use orch_model::{Namespace, Node, NodeId, StateIndex};
 use orch_state::{GroupSummary, Scope, State, Table};
 
 /// A snapshot of the state, and how this server stood to the leader when it was taken.
@@ -33,6 +34,7 @@ pub(super) fn scope(scope: &orch_http::Scope) -> Scope {
         orch_http::Scope::Eval(orch_http::Table::Allocs, _) => Scope::Table(Table::Allocs),
         orch_http::Scope::Eval(_, eval) => Scope::Eval(*eval),
         orch_http::Scope::Alloc(alloc) => Scope::Alloc(*alloc),
+        orch_http::Scope::Deployment(deployment) => Scope::Deployment(*deployment),
     }
 }
 
@@ -41,6 +43,7 @@ const fn table(of: orch_http::Table) -> Table {
         orch_http::Table::Jobs => Table::Jobs,
         orch_http::Table::Allocs => Table::Allocs,
         orch_http::Table::Evals => Table::Evals,
+        orch_http::Table::Deployments => Table::Deployments,
         orch_http::Table::Nodes => Table::Nodes,
         orch_http::Table::SchedulerConfig => Table::SchedulerConfig,
     }
@@ -60,6 +63,28 @@ fn group_summary(counts: &GroupSummary) -> TaskGroupSummary {
         starting: starting.into(),
         lost: lost.into(),
         unknown: unknown.into(),
+    }
+}
+
+/// Deployments by creation and id.
+fn in_order<'a>(deployments: impl Iterator<Item = &'a Arc<Deployment>>) -> Vec<Arc<Deployment>> {
+    let mut deployments: Vec<_> = deployments.cloned().collect();
+    deployments.sort_by_key(|deployment| (deployment.create_index, deployment.id));
+    deployments
+}
+
+fn scaling_event(event: &orch_model::scaling::ScalingEvent) -> ScalingEvent {
+    let orch_model::scaling::ScalingEvent { time, previous_count, count, message, error, meta, eval_id, create_index } =
+        event;
+    ScalingEvent {
+        time: u64::try_from(time.0).unwrap_or_default(),
+        count: *count,
+        previous_count: *previous_count,
+        message: message.clone(),
+        error: *error,
+        meta: meta.clone(),
+        eval_id: eval_id.map(|id| id.to_string()),
+        create_index: create_index.0,
     }
 }
 
@@ -172,6 +197,32 @@ impl View for Snapshot {
 
     fn evals_of_job(&self, key: &JobKey) -> Vec<Arc<Evaluation>> {
         self.state.evals_of_job(key).cloned().collect()
+    }
+
+    fn deployment(&self, id: DeploymentId) -> Option<Arc<Deployment>> {
+        self.state.deployment(&id).cloned()
+    }
+
+    fn deployments(&self, namespace: Option<&Namespace>) -> Vec<Arc<Deployment>> {
+        let wanted = in_namespace(namespace);
+        in_order(self.state.deployments().filter(|deployment| wanted(&deployment.job_key().namespace)))
+    }
+
+    fn deployments_between(&self, first: DeploymentId, last: DeploymentId) -> Vec<Arc<Deployment>> {
+        self.state.deployments_between(first, last).cloned().collect()
+    }
+
+    fn deployments_of_job(&self, key: &JobKey) -> Vec<Arc<Deployment>> {
+        in_order(self.state.deployments_of_job(key))
+    }
+
+    fn allocs_of_deployment(&self, id: DeploymentId) -> Vec<Arc<Allocation>> {
+        self.state.allocs_of_deployment(&id).cloned().collect()
+    }
+
+    fn scaling_events(&self, key: &JobKey) -> BTreeMap<String, Vec<ScalingEvent>> {
+        let Some(events) = self.state.scaling_events(key) else { return BTreeMap::new() };
+        events.iter().map(|(group, events)| (group.clone(), events.iter().map(scaling_event).collect())).collect()
     }
 
     fn node(&self, id: NodeId) -> Option<Arc<Node>> {

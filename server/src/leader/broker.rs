@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orch_model::evaluation::EvalStatus;
+use orch_model::evaluation::{EvalStatus, Trigger};
 use orch_model::seed::Seed;
 use orch_model::{EvalId, Evaluation, JobKey, StateIndex, Timestamp};
 
@@ -26,8 +26,9 @@ pub struct Broker {
     ready: BTreeMap<Rank, Arc<Evaluation>>,
     leased: BTreeMap<EvalId, Leased>,
     jobs: BTreeMap<JobKey, JobQueue>,
-    /// Evaluations whose time has not come, by that time.
+    /// Evaluations whose time has not come, by that time; and those times, by job.
     waiting: BTreeMap<(Timestamp, EvalId), Arc<Evaluation>>,
+    times: BTreeMap<JobKey, BTreeMap<EvalId, Timestamp>>,
     /// Evaluations that are tried again after a pause.
     delayed: BTreeMap<(Instant, EvalId), Arc<Evaluation>>,
     attempts: BTreeMap<EvalId, u32>,
@@ -86,9 +87,15 @@ impl Broker {
             self.forget(&eval);
             return;
         }
+        self.stop_waiting(&eval.job_key(), &eval.id);
         if eval.wait_until > now {
+            self.times.entry(eval.job_key()).or_default().insert(eval.id, eval.wait_until);
             self.waiting.insert((eval.wait_until, eval.id), eval);
             return;
+        }
+        if eval.trigger == Trigger::JobDeregister {
+            // What was to be looked at later will not be there any more.
+            self.supersede_waiting(&eval.job_key());
         }
         let queue = self.jobs.entry(eval.job_key()).or_default();
         match queue.active {
@@ -116,7 +123,7 @@ impl Broker {
 
     /// Forgets an evaluation that has ended, unless a worker holds it.
     fn forget(&mut self, eval: &Evaluation) {
-        self.waiting.remove(&(eval.wait_until, eval.id));
+        self.stop_waiting(&eval.job_key(), &eval.id);
         if self.ready.remove(&rank(eval)).is_some() {
             self.release(&eval.job_key(), eval.id);
         } else if let Some(queue) = self.jobs.get_mut(&eval.job_key())
@@ -124,6 +131,21 @@ impl Broker {
         {
             queue.pending = None;
         }
+    }
+
+    fn stop_waiting(&mut self, job: &JobKey, id: &EvalId) -> Option<Arc<Evaluation>> {
+        let times = self.times.get_mut(job)?;
+        let time = times.remove(id)?;
+        if times.is_empty() {
+            self.times.remove(job);
+        }
+        self.waiting.remove(&(time, *id))
+    }
+
+    fn supersede_waiting(&mut self, job: &JobKey) {
+        let Some(times) = self.times.remove(job) else { return };
+        let waiting = times.into_iter().filter_map(|(id, time)| self.waiting.remove(&(time, id)));
+        self.superseded.extend(waiting);
     }
 
     /// Gives the next evaluation to a worker, under `token`.
@@ -189,10 +211,9 @@ impl Broker {
 
     /// Lets go what is due; answers what was given up because its workers never came back.
     pub fn tick(&mut self, now: Instant, time: Timestamp) -> Vec<Arc<Evaluation>> {
-        while let Some(entry) = self.waiting.first_entry()
-            && entry.key().0 <= time
-        {
-            let eval = entry.remove();
+        while let Some((_, eval)) = self.waiting.first_key_value().filter(|((due, _), _)| *due <= time) {
+            // It does not wait any more by this time, so it is offered to its job.
+            let eval = Arc::clone(eval);
             self.offer(eval, time);
         }
         while let Some(entry) = self.delayed.first_entry()
@@ -245,7 +266,6 @@ fn rank(eval: &Evaluation) -> Rank {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_model::evaluation::Trigger;
     use orch_model::job::JobType;
     use uuid::Uuid;
 
@@ -355,5 +375,54 @@ mod tests {
         assert!(!broker.has_ready());
         broker.tick(Instant::now(), Timestamp(NOW.0 + 5));
         assert!(broker.has_ready());
+    }
+
+    fn later(number: u128, job: &str, due: i64) -> Arc<Evaluation> {
+        let mut later = (*eval(number, job, 50, 1)).clone();
+        later.wait_until = Timestamp(NOW.0 + due);
+        Arc::new(later)
+    }
+
+    #[test]
+    fn thousands_wait_without_being_looked_at_and_go_in_the_order_of_their_times() {
+        let mut broker = Broker::default();
+        let now = Instant::now();
+        for number in 0..10_000_u16 {
+            broker.offer(later(u128::from(number), &format!("job-{number}"), 10_000 - i64::from(number)), NOW);
+        }
+        broker.offer(eval(99_999, "job-7", 50, 2), NOW);
+        assert_eq!(broker.lease(1, now).unwrap().eval.job_id.as_str(), "job-7", "one that waits is in nobody's way");
+        assert_eq!(broker.counts(), (0, 1, 0, 10_000));
+        broker.tick(now, Timestamp(NOW.0 + 3));
+        assert_eq!(broker.counts(), (3, 1, 0, 9_997));
+        let first = broker.lease(2, now).unwrap().eval.wait_until;
+        assert!(first <= Timestamp(NOW.0 + 3));
+    }
+
+    #[test]
+    fn an_evaluation_whose_time_changes_waits_for_the_new_time_alone() {
+        let mut broker = Broker::default();
+        let now = Instant::now();
+        broker.offer(later(1, "a", 5), NOW);
+        broker.offer(later(1, "a", 9), NOW);
+        broker.tick(now, Timestamp(NOW.0 + 5));
+        assert_eq!(broker.counts(), (0, 0, 0, 1));
+        let mut ended = (*later(1, "a", 5)).clone();
+        ended.status = EvalStatus::Canceled;
+        broker.offer(Arc::new(ended), NOW);
+        assert_eq!(broker.counts(), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn what_waits_for_a_job_that_is_stopped_is_canceled() {
+        let mut broker = Broker::default();
+        broker.offer(later(1, "a", 5), NOW);
+        broker.offer(later(2, "a", 9), NOW);
+        broker.offer(later(3, "b", 5), NOW);
+        let mut stop = (*eval(4, "a", 50, 2)).clone();
+        stop.trigger = Trigger::JobDeregister;
+        broker.offer(Arc::new(stop), NOW);
+        assert_eq!(broker.take_superseded().len(), 2);
+        assert_eq!(broker.counts(), (1, 0, 0, 1));
     }
 }

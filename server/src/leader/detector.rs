@@ -16,6 +16,9 @@ use crate::sessions::Silence;
 /// A server whose word has not come for so long is not trusted to speak for its sessions.
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The brake lets so many nodes go at once, however few there are.
+const LEAST: f64 = 5.0;
+
 /// How long it takes for the brake's bucket to fill.
 const REFILL: Duration = Duration::from_secs(60);
 
@@ -53,14 +56,38 @@ pub struct Detector {
     servers: BTreeMap<RaftId, Word>,
     /// When leadership was won: nobody is older than that to this leader.
     since: Instant,
-    /// How many nodes may be given up now.
+    /// How many nodes may be given up now, and how many at once.
     tokens: f64,
+    capacity: f64,
     filled: Instant,
     /// The newest session of each node, and since when it is known; those of the first look are as old as the leader.
     sessions: BTreeMap<NodeId, (u64, Instant)>,
     has_judged: bool,
-    /// Nodes that the brake holds as disconnected, and since when.
-    braked: BTreeMap<NodeId, (u64, Instant)>,
+    /// Nodes that the brake holds as disconnected.
+    braked: BTreeMap<NodeId, Held>,
+}
+
+/// How long a node is held back.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Instant,
+    /// Whether an operator said that it is to be held back no longer.
+    released: bool,
+}
+
+/// How the brake stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrakeState {
+    /// How many nodes may be given up now; a part of one is still filling.
+    pub tokens: f64,
+    /// How many may be given up at once.
+    pub capacity: f64,
+    /// How long an empty bucket takes to fill.
+    pub refill: Duration,
+    /// How long a node is held back at most.
+    pub hold: Duration,
+    /// The nodes that are held back and for how long they have been, longest first.
+    pub held: Vec<(NodeId, Duration)>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +104,7 @@ impl Detector {
             servers: BTreeMap::new(),
             since: now,
             tokens: f64::MAX,
+            capacity: LEAST,
             filled: now,
             sessions: BTreeMap::new(),
             has_judged: false,
@@ -113,6 +141,25 @@ impl Detector {
             }
         }
         verdicts
+    }
+
+    /// How the brake stands.
+    pub fn brake(&self, now: Instant) -> BrakeState {
+        let mut held: Vec<_> =
+            self.braked.iter().map(|(node, held)| (*node, now.saturating_duration_since(held.since))).collect();
+        held.sort_by_key(|(node, waited)| (std::cmp::Reverse(*waited), *node));
+        BrakeState {
+            tokens: self.tokens.min(self.capacity),
+            capacity: self.capacity,
+            refill: REFILL,
+            hold: self.config.braked,
+            held,
+        }
+    }
+
+    /// Holds no longer back whom the brake holds back now: they are given up when next judged, whatever the bucket has.
+    pub fn release(&mut self) {
+        self.braked.values_mut().for_each(|held| held.released = true);
     }
 
     /// Notes when sessions appeared: a node is well when it opens one, whatever was heard of its server before.
@@ -152,20 +199,24 @@ impl Detector {
         let status = if self.take_token() {
             NodeStatus::Down
         } else {
-            self.braked.insert(node.node_id, (node.epoch, now));
+            self.braked.insert(node.node_id, Held { since: now, released: false });
             NodeStatus::Disconnected
         };
         Verdict { node_id: node.node_id, epoch: node.epoch, status, reason }
     }
 
     fn judge_braked(&mut self, node: &Watched, now: Instant) -> Option<Verdict> {
-        let (_, since) = *self.braked.entry(node.node_id).or_insert((node.epoch, now));
-        let overdue = now.saturating_duration_since(since) >= self.config.braked;
-        if !overdue && !self.take_token() {
+        let held = *self.braked.entry(node.node_id).or_insert(Held { since: now, released: false });
+        let overdue = now.saturating_duration_since(held.since) >= self.config.braked;
+        if !overdue && !held.released && !self.take_token() {
             return None;
         }
         self.braked.remove(&node.node_id);
-        let reason = "it stayed away after many nodes had fallen silent together".to_owned();
+        let reason = if held.released {
+            "an operator released the brake while it was away".to_owned()
+        } else {
+            "it stayed away after many nodes had fallen silent together".to_owned()
+        };
         Some(Verdict { node_id: node.node_id, epoch: node.epoch, status: NodeStatus::Down, reason })
     }
 
@@ -180,10 +231,10 @@ impl Detector {
 
     #[expect(clippy::cast_precision_loss, reason = "counts of nodes stay far below 2^52")]
     fn refill(&mut self, nodes: usize, now: Instant) {
-        let capacity = (nodes as f64 * 0.02).max(5.0);
+        self.capacity = (nodes as f64 * 0.02).max(LEAST);
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
-        self.tokens = (self.tokens + capacity * passed / REFILL.as_secs_f64()).min(capacity);
+        self.tokens = (self.tokens + self.capacity * passed / REFILL.as_secs_f64()).min(self.capacity);
     }
 }
 
@@ -293,5 +344,31 @@ mod tests {
         let much_later = start + Duration::from_secs(360);
         let down = statuses(&detector.judge(&nodes, much_later), NodeStatus::Down);
         assert!(down >= 90, "{down} of the rest are given up after five minutes");
+    }
+
+    #[test]
+    fn an_operator_lets_go_of_all_that_are_held_back_but_not_of_those_who_follow() {
+        let start = Instant::now();
+        let mut detector = Detector::new(DetectionConfig::default(), start);
+        let mut nodes: Vec<_> = (1..=20).map(|number| node(number, NodeStatus::Ready)).collect();
+        detector.digest(RaftId(1), nodes[..10].iter().map(|node| silence(node, 11)).collect(), start);
+        for verdict in detector.judge(&nodes, start) {
+            let judged = nodes.iter_mut().find(|node| node.node_id == verdict.node_id).unwrap();
+            judged.status = verdict.status;
+        }
+        let brake = detector.brake(start);
+        assert_eq!((brake.held.len(), brake.capacity), (5, 5.0));
+        assert!(brake.tokens < 1.0, "{}", brake.tokens);
+        detector.release();
+        let verdicts = detector.judge(&nodes, start);
+        assert_eq!(statuses(&verdicts, NodeStatus::Down), 5);
+        for verdict in verdicts {
+            let judged = nodes.iter_mut().find(|node| node.node_id == verdict.node_id).unwrap();
+            judged.status = verdict.status;
+        }
+        assert_eq!(detector.brake(start).held, []);
+        detector.digest(RaftId(1), nodes[10..].iter().map(|node| silence(node, 11)).collect(), start);
+        let verdicts = detector.judge(&nodes, start);
+        assert_eq!(statuses(&verdicts, NodeStatus::Disconnected), 10, "the brake works on");
     }
 }

@@ -1,25 +1,32 @@
 //! What only the leader does: started in one place when leadership is won, stopped and awaited when it is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use orch_model::RaftId;
+use orch_model::{RaftId, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use self::brake::BrakeDesk;
 use crate::config::Config;
 use crate::consensus::Consensus;
 use crate::sessions::Silence;
 use crate::store::Store;
 
 pub mod blocked;
+pub mod brake;
 pub mod broker;
+pub mod deployments;
 pub mod detector;
 pub mod gc;
-mod housekeeping;
 pub mod plan_applier;
+
+mod detection;
+mod housekeeping;
+mod inspection;
 mod scheduling;
+mod soundness;
 
 /// What the leader's parts need.
 #[derive(Debug, Clone)]
@@ -32,6 +39,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// What servers say about their sessions.
     pub digests: Arc<Digests>,
+    /// What operators ask about the brake.
+    pub brake: Arc<BrakeDesk>,
 }
 
 /// What servers say about their sessions, waiting for the detector; dropped while this server does not lead.
@@ -91,9 +100,12 @@ async fn lead(
     let (scheduling, plans) = scheduling::start(context);
     tasks.spawn(plans.run(ended.clone()));
     tasks.spawn(scheduling.run(ended.clone()));
-    tasks.spawn(housekeeping::detect(context.clone(), ended.clone()));
+    tasks.spawn(deployments::watch(context.clone(), ended.clone()));
+    tasks.spawn(detection::detect(context.clone(), ended.clone()));
     tasks.spawn(housekeeping::collect(context.clone(), ended.clone()));
     tasks.spawn(housekeeping::promote(context.clone(), ended.clone()));
+    tasks.spawn(soundness::agree(context.clone(), ended.clone()));
+    tasks.spawn(soundness::check(context.clone(), ended.clone()));
     tasks.close();
     let lost = leadership.wait_for(|now| !now.is_self || now.term != term);
     tokio::select! {
@@ -105,4 +117,10 @@ async fn lead(
         warn!(raft.term = term, "parts of the leader did not stop in time");
     }
     info!(raft.term = term, "not leading any more");
+}
+
+/// The wall clock, for what is due at a time that people set; replicated time is stamped by the leader elsewhere.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -59,8 +59,10 @@ impl PlanQueue {
         let (done, answer) = oneshot::channel();
         self.queue.send(Submitted { plan, bytes, done }).await.map_err(|_| stopped())?;
         let answer = answer.await.map_err(|_| stopped())?;
-        if let Ok((PlanResult::Committed { refused, .. }, _)) = &answer {
-            metrics::plan_submitted(began.elapsed(), refused.len());
+        match &answer {
+            Ok((PlanResult::Committed { refused, .. }, _)) => metrics::plan_submitted(began.elapsed(), refused.len()),
+            Ok((PlanResult::Stale { .. }, _)) => metrics::plan_stale(),
+            Err(_) => {}
         }
         answer
     }
@@ -108,7 +110,9 @@ impl PlanApplier {
 
 async fn commit(consensus: &dyn Consensus, batch: Vec<Submitted>) {
     let (plans, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|item| (item.plan, item.done)).unzip();
+    let began = Instant::now();
     let outcome = consensus.propose(Command::ApplyPlans(ApplyPlans { plans })).await;
+    metrics::plans_applied(began.elapsed(), waiting.len());
     let answers: Vec<Result<_, Error>> = match outcome {
         Ok(committed) => match committed.reply {
             Reply::Plans(results) => results.into_iter().map(|result| Ok((result, committed.index))).collect(),

@@ -1,13 +1,13 @@
 //! Processing evaluations: the broker hands them out, workers schedule, the plan applier commits.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use orch_model::evaluation::EvalStatus;
 use orch_model::job::JobType;
 use orch_model::plan::PlanResult;
 use orch_model::seed::Seed;
-use orch_model::{EvalId, Evaluation, Timestamp};
+use orch_model::{EvalId, Evaluation};
 use orch_scheduler::{Decision, Memo, Overlay, Request, give_up, schedule};
 use orch_state::commands::PutEvals;
 use orch_state::{Changes, Command};
@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info_span, warn};
 
-use super::Context;
 use super::blocked::Blocked;
 use super::broker::{Broker, Failure, Lease};
 use super::plan_applier::{PlanApplier, PlanQueue};
+use super::{Context, wall_clock};
 use crate::consensus::{Consensus, Error};
 use crate::metrics;
 use crate::store::Store;
@@ -192,6 +192,7 @@ impl Scheduling {
 
     /// Marks evaluations as failed that were tried too often, and has each followed by another after a while.
     fn write_off(&mut self, evals: Vec<Arc<Evaluation>>) {
+        metrics::evals_given_up(evals.len());
         let now = wall_clock();
         for eval in evals {
             warn!(eval_id = %eval.id, job_id = %eval.job_id, "an evaluation failed too often and is given up");
@@ -229,7 +230,9 @@ impl Scheduling {
 impl Shared {
     async fn process(&self, lease: Lease) -> Finished {
         let (id, token) = (lease.eval.id, lease.token);
+        let began = Instant::now();
         let result = self.attempt(&lease).await;
+        metrics::evaluated(lease.eval.kind.as_str(), began.elapsed());
         self.overlay().remove(orch_scheduler::Lease(token));
         Finished { id, token, result }
     }
@@ -260,7 +263,9 @@ impl Shared {
     /// Runs the scheduler on the newest state; `None` if the evaluation has ended meanwhile.
     async fn decide(&self, lease: &Lease, seed: Seed) -> Result<Option<Decision>, Error> {
         let stopped = |error: &dyn std::fmt::Display| Error::Stopped(error.to_string());
+        let waits = Instant::now();
         let permit = self.processors.acquire().await.map_err(|error| stopped(&error))?;
+        metrics::waited_for_processor(waits.elapsed());
         let state = self.store.snapshot();
         let Some(eval) = state.eval(&lease.eval.id).filter(|eval| !eval.status.is_terminal()).cloned() else {
             return Ok(None);
@@ -291,10 +296,4 @@ impl Shared {
     fn memos(&self) -> std::sync::MutexGuard<'_, Vec<Memo>> {
         self.memos.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The wall clock, for what is due at a time that people set; replicated time is stamped by the leader elsewhere.
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

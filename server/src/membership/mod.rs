@@ -4,7 +4,7 @@
 //! each for a promise, and forms the cluster once all have promised: two overlapping sets cannot both be promised. A
 //! server that finds a cluster asks its leader to be taken in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +19,13 @@ use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+mod departure;
+
+pub use departure::Departure;
+
 use crate::config::Config;
 use crate::consensus::Consensus;
+use crate::divergence;
 use crate::identity::{Forming, Identity};
 use crate::raft::{Member, RaftNode};
 use crate::rpc::channels::{Channels, Purpose};
@@ -38,13 +43,24 @@ pub struct Roster {
     raft_id: u64,
     bootstrap_expect: u32,
     blank: Mutex<BTreeMap<u64, String>>,
+    /// Servers to ask for a cluster beside those of the configuration.
+    also_ask: Mutex<BTreeSet<String>>,
 }
 
 impl Roster {
     /// The roster of a server that has seen nobody but itself.
     pub fn new(own: Member, raft_id: u64, bootstrap_expect: u32) -> Self {
         let blank = Mutex::new(BTreeMap::from([(raft_id, own.rpc_addr.clone())]));
-        Self { own, raft_id, bootstrap_expect, blank }
+        Self { own, raft_id, bootstrap_expect, blank, also_ask: Mutex::default() }
+    }
+
+    /// Has another server asked for a cluster, beside those of the configuration.
+    pub fn ask_also(&self, addr: String) {
+        self.also_ask.lock().unwrap_or_else(PoisonError::into_inner).insert(addr);
+    }
+
+    fn asked_also(&self) -> BTreeSet<String> {
+        self.also_ask.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// This server, as others should know it.
@@ -88,6 +104,8 @@ pub struct Membership {
     pub channels: Arc<Channels>,
     /// Whom it has seen.
     pub roster: Arc<Roster>,
+    /// Whether it left the cluster to install its state anew.
+    pub is_reinstalling: bool,
 }
 
 impl Membership {
@@ -96,12 +114,25 @@ impl Membership {
         let mut warned = false;
         loop {
             match self.step(&mut warned).await {
-                Step::In => return,
+                Step::In => return self.forget_divergence().await,
                 Step::Again(pause) => tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = tokio::time::sleep(pause) => {}
                 },
             }
+        }
+    }
+
+    /// A server whose state was installed anew is a member like any other from now on.
+    async fn forget_divergence(&self) {
+        if !self.is_reinstalling {
+            return;
+        }
+        let dir = self.config.data_dir.clone();
+        match tokio::task::spawn_blocking(move || divergence::forget(&dir)).await {
+            Ok(Ok(())) => info!("this server is in the cluster again and gets its state from the leader"),
+            Ok(Err(error)) => warn!(%error, "cannot note that this server is in the cluster again"),
+            Err(error) => warn!(%error, "noting that this server is in the cluster again was interrupted"),
         }
     }
 
@@ -291,7 +322,9 @@ impl Membership {
 
     async fn ask_all(&self) -> Vec<StatusReply> {
         let own_id = self.identity.raft_id().0;
-        let questions = self.config.retry_join.iter().map(|addr| self.ask(addr));
+        let mut addrs = self.roster.asked_also();
+        addrs.extend(self.config.retry_join.iter().cloned());
+        let questions = addrs.iter().map(|addr| self.ask(addr));
         let answers = futures::future::join_all(questions).await;
         let mut replies: BTreeMap<u64, StatusReply> = BTreeMap::new();
         for reply in answers.into_iter().flatten().filter(|reply| reply.raft_id != own_id) {
@@ -301,20 +334,20 @@ impl Membership {
     }
 
     async fn ask(&self, addr: &str) -> Option<StatusReply> {
-        let mut client = self.client(addr)?;
-        let answer = tokio::time::timeout(ASK, client.status(StatusRequest {})).await.ok()?;
-        match answer {
-            Ok(reply) => Some(reply.into_inner()),
-            Err(status) => {
-                debug!(addr, reason = status.message(), "a server does not answer");
-                None
-            }
-        }
+        ask(&self.channels, addr).await.inspect_err(|reason| debug!(addr, reason, "a server does not answer")).ok()
     }
 
     fn client(&self, addr: &str) -> Option<PeersClient<Channel>> {
         self.channels.to(addr, Purpose::General).map(PeersClient::new).ok()
     }
+}
+
+/// Asks a server who it is; says why it did not answer.
+pub async fn ask(channels: &Channels, addr: &str) -> Result<StatusReply, String> {
+    let channel = channels.to(addr, Purpose::General).map_err(|error| error.to_string())?;
+    let answer = tokio::time::timeout(ASK, PeersClient::new(channel).status(StatusRequest {})).await;
+    let reply = answer.map_err(|_| "it did not answer in time".to_owned())?;
+    reply.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
 }
 
 /// Whether the server `own_id` is to form a cluster of those it has `seen`, by what the others say.

@@ -94,12 +94,5 @@ fn run(store: &Store, entries: Vec<(u64, Option<Arc<Entry>>)>) -> Vec<Answer> {
 }
 
 fn merge(into: &mut Changes, from: Changes) {
-    let Changes { last_index, scopes, evals, nodes_to_tell, nodes, freed, jobs_gone } = from;
-    into.last_index = into.last_index.max(last_index);
-    into.scopes.extend(scopes);
-    into.evals.extend(evals);
-    into.nodes_to_tell.extend(nodes_to_tell);
-    into.nodes.extend(nodes);
-    into.freed.extend(freed);
-    into.jobs_gone.extend(jobs_gone);
+    into.absorb(from);
 }

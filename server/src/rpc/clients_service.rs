@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use futures::Stream;
 use orch_model::allocation::AllocUpdate;
-use orch_model::node::NodeDescription;
+use orch_model::node::{NodeDescription, NodeStatus};
 use orch_model::{AllocId, Allocation, JobVersionKey, NodeId, StateIndex, document};
 use orch_proto::v1::clients_server::Clients;
 use orch_proto::v1::server_frame::Frame;
@@ -15,7 +15,7 @@ use orch_proto::v1::{
     Allocs, Bytes, ClientFrame, Close, Hello, Inventory, InventoryItem, Need, ServerFrame, Updates, Welcome,
     client_frame,
 };
-use orch_state::commands::{DescribeNode, RegisterNode};
+use orch_state::commands::{DescribeNode, NodeTransition, NodeTransitions, RegisterNode};
 use orch_state::{Command, RejectionKind, Reply, State};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OnceCell, mpsc};
@@ -273,8 +273,34 @@ impl Open<'_> {
                 self.shared.sessions.restarting(&self.session);
                 true
             }
-            Some(client_frame::Frame::Hello(_) | client_frame::Frame::Leaving(_)) | None => true,
+            Some(client_frame::Frame::Leaving(_)) => self.take_leave().await,
+            Some(client_frame::Frame::Hello(_)) | None => true,
         }
+    }
+
+    /// Marks the node as down: its agent says so itself, so there is no doubt that the brake should guard against.
+    async fn take_leave(&self) -> bool {
+        let node_id = self.session.node_id;
+        let transition = NodeTransition {
+            node_id,
+            epoch: self.session.epoch,
+            status: NodeStatus::Down,
+            description: "its agent left".into(),
+        };
+        let seed = Uuid::new_v4().as_u64_pair().0;
+        let command = Command::NodeTransitions(NodeTransitions { transitions: vec![transition], seed });
+        let reason = match self.shared.consensus.propose(command).await {
+            Ok(_) => {
+                info!(%node_id, "a client left");
+                "the node has left".to_owned()
+            }
+            Err(error) => {
+                warn!(%node_id, %error, "a client's leaving could not be stored; it is given up when it is missed");
+                error.to_string()
+            }
+        };
+        self.session.send(Frame::Close(Close { reason, go_elsewhere: false, refused: false })).await;
+        false
     }
 
     async fn take_updates(&mut self, updates: Updates) -> bool {

@@ -109,6 +109,14 @@ impl Peers for PeersService {
         let cluster_id =
             self.identity.cluster_id().ok_or_else(|| Status::unavailable("this server belongs to no cluster yet"))?;
         info!(raft_id = %RaftId(request.raft_id), name = member.name, addr = member.rpc_addr, "a server asks to join");
+        // Two servers cannot share an address: one that was there under another id has lost its log for good, and must
+        // not be taken for a voter that holds what was committed.
+        let stale = self.node.members().into_iter();
+        let stale = stale.filter(|known| known.member.rpc_addr == member.rpc_addr && known.id.0 != request.raft_id);
+        for known in stale {
+            info!(raft_id = %known.id, addr = member.rpc_addr, "a server came back under another id; the old one goes");
+            self.node.remove(known.id).await.map_err(status_of)?;
+        }
         self.node.add_learner(RaftId(request.raft_id), member).await.map_err(status_of)?;
         Ok(Response::new(JoinReply { cluster_id: cluster_id.to_string() }))
     }

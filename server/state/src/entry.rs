@@ -9,7 +9,10 @@ use crate::commands::Command;
 ///
 /// A change to what `apply` does with an existing command raises it; entries stamped under older rules are applied as
 /// they were.
-pub const RULES: u16 = 1;
+pub const RULES: u16 = 2;
+
+/// The rules that brought deployments, the digest, epochs that a purge does not start again, and stricter collecting.
+pub(crate) const RULES_WITH_DEPLOYMENTS: u16 = 2;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

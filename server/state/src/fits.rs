@@ -1,7 +1,8 @@
 //! The one fit function: the scheduler chooses with it, `apply` commits with it.
 
+use orch_model::Allocation;
 use orch_model::allocation::AllocPort;
-use orch_model::plan::Misfit;
+use orch_model::plan::{Misfit, Placement};
 use orch_model::units::Usage;
 
 use crate::usage::{NodeRow, PortsInUse};
@@ -13,10 +14,28 @@ pub struct Asked<'a> {
     pub usage: Usage,
     /// The ports it takes.
     pub ports: &'a [AllocPort],
+    /// The cores it takes for itself.
+    pub cores: &'a [u16],
     /// What its predecessor on the same node holds, which it takes over.
     pub handed_over: Usage,
     /// The ports that its predecessor on the same node holds.
     pub handed_over_ports: &'a [AllocPort],
+    /// The cores that its predecessor on the same node holds.
+    pub handed_over_cores: &'a [u16],
+}
+
+impl<'a> Asked<'a> {
+    /// What `placement` asks, taking over what `predecessor` holds on the same node, if there is one that ends for it.
+    pub fn of(placement: &'a Placement, predecessor: Option<&'a Allocation>) -> Self {
+        Self {
+            usage: placement.usage,
+            ports: &placement.ports,
+            cores: &placement.cores,
+            handed_over: predecessor.map(|old| old.usage).unwrap_or_default(),
+            handed_over_ports: predecessor.map_or(&[], |old| &old.ports),
+            handed_over_cores: predecessor.map_or(&[], |old| &old.cores),
+        }
+    }
 }
 
 /// Whether a node takes one more allocation; `Err` names the first thing that is in the way.
@@ -30,7 +49,8 @@ pub fn fits(row: &NodeRow, asked: &Asked<'_>) -> Result<(), Misfit> {
         return Err(Misfit::NodeNotReady);
     }
     fits_space(row, row.used, row.allocs, asked)?;
-    fits_ports(row, &row.ports, asked)
+    fits_ports(row, &row.ports, asked)?;
+    fits_cores(row, asked)
 }
 
 /// Whether the node has room beyond `used`, which may count more than is committed.
@@ -66,6 +86,18 @@ pub fn fits_ports(row: &NodeRow, held: &PortsInUse, asked: &Asked<'_>) -> Result
     Ok(())
 }
 
+/// Whether the node has the cores, and nobody else has them.
+pub fn fits_cores(row: &NodeRow, asked: &Asked<'_>) -> Result<(), Misfit> {
+    for core in asked.cores {
+        let taken_over = usize::from(asked.handed_over_cores.contains(core));
+        let asked_twice = asked.cores.iter().filter(|other| *other == core).count() > 1;
+        if asked_twice || row.cores.count(*core) > taken_over || !row.reservable_cores().contains(core) {
+            return Err(Misfit::Cores);
+        }
+    }
+    Ok(())
+}
+
 /// Whether the operator keeps a port from allocations.
 pub fn is_reserved(row: &NodeRow, port: &AllocPort) -> bool {
     let Some(node) = &row.node else { return false };
@@ -74,4 +106,30 @@ pub fn is_reserved(row: &NodeRow, port: &AllocPort) -> bool {
             address.reserved_ports.contains(port.value)
                 && address.address.parse().is_ok_and(|ip: std::net::IpAddr| ip == port.address)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::UsageView;
+    use orch_model::testing::node;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_core_is_given_once_and_only_where_the_node_has_it() {
+        let mut described = node(1).description();
+        described.resources.reservable_cores = vec![1, 2, 3];
+        let node = Arc::new(node(1).described(described).build());
+        let view = UsageView::rebuild([&node].into_iter(), [].into_iter());
+        let mut row = view.row(&node.id).cloned().unwrap();
+        row.cores = crate::usage::CoresInUse::of(&[2]);
+        let asks = |cores: &[u16], handed_over_cores: &[u16]| {
+            fits(&row, &Asked { cores, handed_over_cores, ..Asked::default() })
+        };
+        assert_eq!(asks(&[1, 3], &[]), Ok(()));
+        assert_eq!(asks(&[1, 2], &[]), Err(Misfit::Cores), "2 is held");
+        assert_eq!(asks(&[1, 2], &[2]), Ok(()), "2 is handed over");
+        assert_eq!(asks(&[0], &[]), Err(Misfit::Cores), "0 is not to be had");
+        assert_eq!(asks(&[3, 3], &[]), Err(Misfit::Cores));
+    }
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use orch_model::units::Usage;
-use orch_model::{AllocId, NodeId};
+use orch_model::{AllocId, Allocation, NodeId, StateIndex};
 
 use crate::state::State;
+use crate::tx::counts_as_healthy;
 use crate::usage::UsageView;
 
 /// Every breach found; empty for a sound state.
@@ -18,31 +19,57 @@ pub fn check(state: &State) -> Vec<String> {
     check_nodes(state, &mut breaches);
     check_indexes(state, &mut breaches);
     check_rows(state, &mut breaches);
+    check_deployments(state, &mut breaches);
     check_usage(state, &mut breaches);
     breaches
 }
 
-/// No node holds more than it has, and no port is held twice on one address.
+/// What the allocations of a node hold together.
+#[derive(Default)]
+struct Held {
+    usage: Usage,
+    /// When the newest of them was placed.
+    newest: StateIndex,
+    ports: BTreeMap<(IpAddr, u16), AllocId>,
+    cores: BTreeMap<u16, AllocId>,
+}
+
+/// No commit gave a node more than it had then, and no port or core is held twice.
+///
+/// A node that became smaller after the newest placement rightly holds more than it has. So does one on which an
+/// allocation counts again that had handed over to a successor which ended first: nothing of it was placed meanwhile.
 fn check_nodes(state: &State, breaches: &mut Vec<String>) {
-    let mut used: BTreeMap<NodeId, Usage> = BTreeMap::new();
-    let mut ports: BTreeMap<(NodeId, IpAddr, u16), AllocId> = BTreeMap::new();
-    for alloc in state.allocs().filter(|alloc| alloc.holds_resources()) {
-        let sum = used.entry(alloc.node_id).or_default();
-        *sum = sum.saturating_add(alloc.usage);
+    let mut nodes: BTreeMap<NodeId, Held> = BTreeMap::new();
+    for alloc in state.allocs().filter(|alloc| alloc.holds_resources() && !counts_again(state, alloc)) {
+        let held = nodes.entry(alloc.node_id).or_default();
+        held.usage = held.usage.saturating_add(alloc.usage);
+        held.newest = held.newest.max(alloc.create_index);
         for port in alloc.ports.iter().filter(|port| !port.ignore_collision) {
-            if let Some(other) = ports.insert((alloc.node_id, port.address, port.value), alloc.id) {
+            if let Some(other) = held.ports.insert((port.address, port.value), alloc.id) {
                 breaches
                     .push(format!("port {} of node {} is held by {other} and {}", port.value, alloc.node_id, alloc.id));
             }
         }
-    }
-    for (id, used) in used {
-        if let Some(node) = state.node(&id)
-            && !used.fits_in(node.capacity())
-        {
-            breaches.push(format!("node {id} is over-committed: {used:?} of {:?}", node.capacity()));
+        for core in &alloc.cores {
+            if let Some(other) = held.cores.insert(*core, alloc.id) {
+                breaches.push(format!("core {core} of node {} is held by {other} and {}", alloc.node_id, alloc.id));
+            }
         }
     }
+    for (id, held) in nodes {
+        if let Some(node) = state.node(&id)
+            && held.newest > node.modify_index
+            && !held.usage.fits_in(node.capacity())
+        {
+            breaches.push(format!("node {id} is over-committed: {:?} of {:?}", held.usage, node.capacity()));
+        }
+    }
+}
+
+/// Whether an allocation was told to stop for a successor that ended before it.
+fn counts_again(state: &State, alloc: &Allocation) -> bool {
+    let successor = alloc.next.and_then(|id| state.alloc(&id));
+    alloc.desired.is_stop() && successor.is_some_and(|successor| successor.is_client_terminal())
 }
 
 /// Secondary indexes name exactly what the tables hold.
@@ -50,10 +77,12 @@ fn check_indexes(state: &State, breaches: &mut Vec<String>) {
     let by_job: usize = state.allocs_by_job.values().map(imbl::OrdMap::len).sum();
     let by_node: usize = state.allocs_by_node.values().map(|allocs| allocs.ids.len()).sum();
     let evals: usize = state.evals_by_job.values().map(imbl::OrdSet::len).sum();
+    let deployments: usize = state.deployments_by_job.values().map(imbl::OrdSet::len).sum();
     for (what, found, wanted) in [
         ("allocations by job", by_job, state.allocs.len()),
         ("allocations by node", by_node, state.allocs.len()),
         ("evaluations by job", evals, state.evals.len()),
+        ("deployments by job", deployments, state.deployments.len()),
     ] {
         if found != wanted {
             breaches.push(format!("the index of {what} holds {found} of {wanted}"));
@@ -86,6 +115,40 @@ fn check_rows(state: &State, breaches: &mut Vec<String>) {
     }
 }
 
+/// A job has at most one active deployment, which is of its current version and counts what one would count.
+fn check_deployments(state: &State, breaches: &mut Vec<String>) {
+    for deployment in state.deployments().filter(|deployment| deployment.is_active()) {
+        let (id, key) = (deployment.id, deployment.job_key());
+        let row = state.job_row(key);
+        if row.and_then(|row| row.active_deployment) != Some(id) {
+            breaches.push(format!("deployment {id} of job {key} is active, but the job does not know it"));
+        }
+        if row.is_none_or(|row| row.job.version_key() != deployment.job || row.job.stop) {
+            breaches.push(format!("deployment {id} is active, but {key} has another version or was stopped"));
+        }
+        for (name, group) in &deployment.groups {
+            let allocs = || state.allocs_of_deployment(&id).filter(|alloc| alloc.group_name() == name);
+            let found = (
+                allocs().count(),
+                allocs().filter(|alloc| counts_as_healthy(alloc)).count(),
+                allocs().filter(|alloc| alloc.is_unhealthy()).count(),
+            );
+            let counted = (group.placed as usize, group.healthy as usize, group.unhealthy as usize);
+            if found != counted {
+                breaches.push(format!(
+                    "group {name} of deployment {id} counts {counted:?} placed, healthy and unhealthy, but has {found:?}"
+                ));
+            }
+        }
+    }
+    for row in state.jobs() {
+        let active = row.active_deployment.map(|id| state.deployment(&id).is_some_and(|found| found.is_active()));
+        if active == Some(false) {
+            breaches.push(format!("job {} names an active deployment that is not", row.job.key()));
+        }
+    }
+}
+
 /// The view that was maintained equals one made anew.
 fn check_usage(state: &State, breaches: &mut Vec<String>) {
     let rebuilt = UsageView::rebuild(state.nodes(), state.allocs());
@@ -97,6 +160,7 @@ fn check_usage(state: &State, breaches: &mut Vec<String>) {
         if kept.used != made.used
             || kept.allocs != made.allocs
             || kept.ports != made.ports
+            || kept.cores != made.cores
             || kept.ready != made.ready
             || kept.capacity != made.capacity
         {

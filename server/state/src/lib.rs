@@ -4,7 +4,8 @@
 //! when the log is replayed. No clock, randomness, file, lock or runtime belongs here. A command that the state cannot
 //! honour is answered, not an error; effects are data ([`Changes`]) that only a leader acts on.
 //!
-//! Read in this order: [`entry`], [`state`], [`row`], [`usage`], [`fits`](mod@fits), [`commands`], [`apply`](mod@apply), [`scope`],
+//! Read in this order: [`entry`], [`state`], [`row`], [`usage`], [`fits`](mod@fits), [`commands`], [`digest`],
+//! [`apply`](mod@apply), [`scope`],
 //! [`snapshot`], [`invariants`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
@@ -12,6 +13,7 @@
 
 pub mod apply;
 pub mod commands;
+pub mod digest;
 pub mod entry;
 pub mod fits;
 pub mod invariants;
@@ -25,6 +27,7 @@ mod tx;
 
 pub use apply::{Applied, apply};
 pub use commands::{Command, Rejection, RejectionKind, Reply};
+pub use digest::CHECKPOINT_EVERY;
 pub use entry::{Entry, RULES};
 pub use fits::fits;
 pub use row::{GroupSummary, JobRow, Submission};

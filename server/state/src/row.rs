@@ -7,7 +7,8 @@ use orch_model::allocation::ClientStatus;
 use orch_model::ids::PlanId;
 use orch_model::job::JobStatus;
 use orch_model::plan::PlanResult;
-use orch_model::{Job, StateIndex};
+use orch_model::scaling::ScalingEvents;
+use orch_model::{DeploymentId, Job, StateIndex};
 use serde::{Deserialize, Serialize};
 
 /// A job: its current version and what is counted about it.
@@ -33,12 +34,20 @@ pub struct JobRow {
     pub summary: Arc<BTreeMap<String, GroupSummary>>,
     /// When `summary` last changed.
     pub summary_index: StateIndex,
+    /// Its deployment that has not ended.
+    pub active_deployment: Option<DeploymentId>,
+    /// When a deployment of it last changed.
+    pub deployments_index: StateIndex,
+    /// What was done about the count of its groups.
+    pub scaling: Arc<ScalingEvents>,
+    /// When `scaling` last changed.
+    pub scaling_index: StateIndex,
 }
 
 impl JobRow {
     /// What has become of the job.
     pub fn derived_status(&self) -> JobStatus {
-        if self.live_allocs > 0 {
+        if self.live_allocs > 0 || self.active_deployment.is_some() {
             JobStatus::Running
         } else if self.live_evals > 0 {
             JobStatus::Pending

@@ -1,6 +1,6 @@
 //! What a blocking query can wait for, and when it last changed.
 
-use orch_model::{AllocId, EvalId, JobKey, Namespace, NodeId, StateIndex};
+use orch_model::{AllocId, DeploymentId, EvalId, JobKey, Namespace, NodeId, StateIndex};
 
 use crate::state::State;
 
@@ -17,11 +17,14 @@ pub enum Table {
     Nodes,
     /// The scheduler's configuration.
     SchedulerConfig,
+    /// Deployments.
+    Deployments,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 5] = [Self::Jobs, Self::Evals, Self::Allocs, Self::Nodes, Self::SchedulerConfig];
+    pub const ALL: [Self; 6] =
+        [Self::Jobs, Self::Evals, Self::Allocs, Self::Nodes, Self::SchedulerConfig, Self::Deployments];
 }
 
 /// A part of the state whose changes wake those who wait for it, and nobody else.
@@ -39,6 +42,8 @@ pub enum Scope {
     Eval(EvalId),
     /// One allocation.
     Alloc(AllocId),
+    /// One deployment.
+    Deployment(DeploymentId),
 }
 
 impl State {
@@ -50,9 +55,10 @@ impl State {
             Scope::Table(table) => self.table_index(*table),
             Scope::Namespace(table, namespace) => self.namespace_index(*table, namespace),
             Scope::Job(table, key) => match (self.job_row(key), table) {
-                (Some(row), Table::Jobs) => row.job.modify_index.max(row.summary_index),
+                (Some(row), Table::Jobs) => row.job.modify_index.max(row.summary_index).max(row.scaling_index),
                 (Some(row), Table::Allocs) => row.allocs_index.max(row.job.create_index),
                 (Some(row), Table::Evals) => row.evals_index.max(row.job.create_index),
+                (Some(row), Table::Deployments) => row.deployments_index.max(row.job.create_index),
                 // What the job's row said of its allocations and evaluations was never above its own last change.
                 (None, _) => self.table_index(*table).max(self.table_index(Table::Jobs)),
                 (Some(_), Table::Nodes | Table::SchedulerConfig) => self.table_index(*table),
@@ -60,6 +66,9 @@ impl State {
             Scope::Node(Table::Allocs, node) => self.node_allocs_index(node),
             Scope::Node(table, node) => self.node(node).map_or(self.table_index(*table), |node| node.modify_index),
             Scope::Eval(id) => self.eval(id).map_or(self.table_index(Table::Evals), |eval| eval.modify_index),
+            Scope::Deployment(id) => {
+                self.deployment(id).map_or(self.table_index(Table::Deployments), |deployment| deployment.modify_index)
+            }
             Scope::Alloc(id) => self.alloc(id).map_or(self.table_index(Table::Allocs), |alloc| alloc.modify_index),
         };
         index.max(StateIndex(1))

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use orch_model::ids::PlanId;
 use orch_model::plan::PlanResult;
-use orch_model::{Allocation, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, StateIndex, document};
+use orch_model::scaling::ScalingEvents;
+use orch_model::{
+    Allocation, Deployment, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, StateIndex, document,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +26,7 @@ use crate::usage::UsageView;
 const MAGIC: &[u8; 8] = b"ORCHSNAP";
 
 /// The version of the layout that this build writes, and the newest it reads.
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 2;
 
 /// No record is larger: a longer length can only be damage.
 const MAX_RECORD: usize = 64 << 20;
@@ -78,6 +81,7 @@ enum Tag {
     NodeAllocsIndex = 10,
     /// A version that is not kept for its own sake, but because an allocation runs it.
     RunVersion = 11,
+    Deployment = 12,
 }
 
 impl Tag {
@@ -95,6 +99,7 @@ impl Tag {
             Self::NamespaceIndex,
             Self::NodeAllocsIndex,
             Self::RunVersion,
+            Self::Deployment,
         ]
         .into_iter()
         .find(|tag| *tag as u8 == byte)
@@ -112,6 +117,12 @@ struct RowRecord {
     evals_index: StateIndex,
     summary: BTreeMap<String, GroupSummary>,
     summary_index: StateIndex,
+    #[serde(default)]
+    deployments_index: StateIndex,
+    #[serde(default)]
+    scaling: ScalingEvents,
+    #[serde(default)]
+    scaling_index: StateIndex,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,6 +155,9 @@ pub fn write(state: &State, out: impl Write) -> Result<(), Error> {
     }
     for eval in state.evals() {
         writer.put(Tag::Eval, &**eval)?;
+    }
+    for deployment in state.deployments() {
+        writer.put(Tag::Deployment, &**deployment)?;
     }
     for (table, index) in &state.table_indexes {
         writer.put(Tag::TableIndex, &(table_code(*table), index))?;
@@ -194,6 +208,10 @@ fn row_record(row: &JobRow) -> RowRecord {
         evals_index,
         summary,
         summary_index,
+        active_deployment: _,
+        deployments_index,
+        scaling,
+        scaling_index,
     } = row;
     RowRecord {
         job: (**job).clone(),
@@ -204,6 +222,9 @@ fn row_record(row: &JobRow) -> RowRecord {
         evals_index: *evals_index,
         summary: (**summary).clone(),
         summary_index: *summary_index,
+        deployments_index: *deployments_index,
+        scaling: (**scaling).clone(),
+        scaling_index: *scaling_index,
     }
 }
 
@@ -359,6 +380,12 @@ impl Loader {
                 self.state.evals_by_job.entry(eval.job_key()).or_default().insert(eval.id);
                 self.state.evals.insert(eval.id, Arc::new(eval));
             }
+            Tag::Deployment => {
+                let deployment: Deployment = reader.document()?;
+                let key = deployment.job_key().clone();
+                self.state.deployments_by_job.entry(key).or_default().insert(deployment.id);
+                self.state.deployments.insert(deployment.id, Arc::new(deployment));
+            }
             Tag::TableIndex => {
                 let (code, index): (u8, StateIndex) = reader.document()?;
                 self.state.table_indexes.insert(known_table(reader, code)?, index);
@@ -393,6 +420,10 @@ impl Loader {
             evals_index: record.evals_index,
             summary: Arc::new(record.summary),
             summary_index: record.summary_index,
+            active_deployment: None,
+            deployments_index: record.deployments_index,
+            scaling: Arc::new(record.scaling),
+            scaling_index: record.scaling_index,
         };
         self.state.jobs.insert(key, Arc::new(row));
     }
@@ -425,6 +456,8 @@ impl Loader {
                 let mut row = (**row).clone();
                 row.live_allocs = count(state.allocs_of_job(key).filter(|alloc| !alloc.is_terminal()).count());
                 row.live_evals = count(state.evals_of_job(key).filter(|eval| !eval.status.is_terminal()).count());
+                let active = state.deployments_of_job(key).find(|deployment| deployment.is_active());
+                row.active_deployment = active.map(|deployment| deployment.id);
                 (key.clone(), Arc::new(row))
             })
             .collect();
@@ -445,6 +478,7 @@ const fn table_code(table: Table) -> u8 {
         Table::Allocs => 3,
         Table::Nodes => 4,
         Table::SchedulerConfig => 5,
+        Table::Deployments => 6,
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use orch_model::ids::ClusterId;
 use orch_model::operator::SchedulerConfig;
+use orch_model::scaling::ScalingEvents;
 use orch_model::{
-    AllocId, Allocation, EvalId, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, NodeId, StateIndex, Timestamp,
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node,
+    NodeId, StateIndex, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,8 @@ pub struct State {
     pub(crate) allocs_by_job: OrdMap<JobKey, OrdMap<AllocId, Arc<Allocation>>>,
     pub(crate) allocs_by_node: OrdMap<NodeId, NodeAllocs>,
     pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
+    pub(crate) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    pub(crate) deployments_by_job: OrdMap<JobKey, OrdSet<DeploymentId>>,
     pub(crate) usage: UsageView,
     pub(crate) table_indexes: OrdMap<Table, StateIndex>,
     pub(crate) namespace_indexes: OrdMap<(Table, Namespace), StateIndex>,
@@ -59,6 +63,12 @@ pub struct Meta {
     pub last_index: StateIndex,
     /// How the scheduler behaves.
     pub scheduler: SchedulerConfig,
+    /// The highest session epoch among nodes that were forgotten; a node that comes back starts above it.
+    pub purged_epoch: u64,
+    /// The running hash of what `apply` wrote.
+    pub digest: u64,
+    /// The digest at the last checkpoint, and the index that it was taken at.
+    pub checkpoint: Option<(StateIndex, u64)>,
 }
 
 impl State {
@@ -170,6 +180,53 @@ impl State {
         self.allocs_by_node.get(node).into_iter().flat_map(|allocs| &allocs.ids).filter_map(|id| self.allocs.get(id))
     }
 
+    /// One deployment.
+    pub fn deployment(&self, id: &DeploymentId) -> Option<&Arc<Deployment>> {
+        self.deployments.get(id)
+    }
+
+    /// Every deployment, in the order of their ids.
+    pub fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployments.values()
+    }
+
+    /// The deployments whose id lies between `first` and `last`, both included.
+    pub fn deployments_between(
+        &self,
+        first: DeploymentId,
+        last: DeploymentId,
+    ) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployments.range(first..=last).map(|(_, deployment)| deployment)
+    }
+
+    /// The deployments of a job, of all its incarnations, in the order of their ids.
+    pub fn deployments_of_job(&self, key: &JobKey) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployments_by_job.get(key).into_iter().flatten().filter_map(|id| self.deployments.get(id))
+    }
+
+    /// The deployment of a job that has not ended; it is always of the job's current version.
+    pub fn active_deployment(&self, key: &JobKey) -> Option<&Arc<Deployment>> {
+        self.deployments.get(&self.jobs.get(key)?.active_deployment?)
+    }
+
+    /// The deployment of a job that was created last, of whichever incarnation.
+    pub fn latest_deployment(&self, key: &JobKey) -> Option<&Arc<Deployment>> {
+        self.deployments_of_job(key).max_by_key(|deployment| (deployment.create_index, deployment.id))
+    }
+
+    /// The allocations of a deployment, in the order of their ids; looks at all allocations of its job.
+    pub fn allocs_of_deployment(&self, id: &DeploymentId) -> impl Iterator<Item = &Arc<Allocation>> {
+        let id = *id;
+        let key = self.deployments.get(&id).map(|deployment| deployment.job_key());
+        let allocs = key.and_then(|key| self.allocs_by_job.get(key)).into_iter().flat_map(OrdMap::values);
+        allocs.filter(move |alloc| alloc.deployment_id == Some(id))
+    }
+
+    /// What was done about the count of a job's groups.
+    pub fn scaling_events(&self, key: &JobKey) -> Option<&Arc<ScalingEvents>> {
+        self.jobs.get(key).map(|row| &row.scaling)
+    }
+
     /// One node.
     pub fn node(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.nodes.get(id)
@@ -194,7 +251,12 @@ impl State {
         self.namespace_indexes.get(&(table, namespace.clone())).copied().unwrap_or_default()
     }
 
+    /// When an allocation of a node last changed; where the node is gone with all of them, when any last did.
     pub(crate) fn node_allocs_index(&self, node: &NodeId) -> StateIndex {
-        self.allocs_by_node.get(node).map_or(StateIndex::default(), |allocs| allocs.index)
+        match self.allocs_by_node.get(node) {
+            Some(allocs) => allocs.index,
+            None if self.nodes.contains_key(node) => StateIndex::default(),
+            None => self.table_index(Table::Allocs).max(self.table_index(Table::Nodes)),
+        }
     }
 }

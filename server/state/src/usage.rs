@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use orch_model::units::Usage;
+use orch_model::units::{Mhz, Usage};
 use orch_model::{Allocation, Node, NodeId};
 use smallvec::SmallVec;
 
@@ -44,6 +44,8 @@ pub struct NodeRow {
     pub max_allocs: u32,
     /// The ports they hold.
     pub ports: Arc<PortsInUse>,
+    /// The cores they hold, each for one alone.
+    pub cores: CoresInUse,
 }
 
 impl NodeRow {
@@ -53,7 +55,72 @@ impl NodeRow {
             memory: orch_model::MebiBytes::ZERO,
             disk: orch_model::MebiBytes::ZERO,
         };
-        Self { node: None, ready: false, capacity: NOTHING, used: NOTHING, allocs: 0, max_allocs: 0, ports }
+        Self {
+            node: None,
+            ready: false,
+            capacity: NOTHING,
+            used: NOTHING,
+            allocs: 0,
+            max_allocs: 0,
+            ports,
+            cores: CoresInUse(None),
+        }
+    }
+
+    /// The cores that allocations may have for themselves, ascending; those that the operator keeps are not among them.
+    pub fn reservable_cores(&self) -> &[u16] {
+        self.node.as_ref().map_or(&[], |node| &node.described.resources.reservable_cores)
+    }
+
+    /// What one of the node's cores counts for.
+    pub fn core_speed(&self) -> Mhz {
+        let Some(node) = &self.node else { return Mhz::ZERO };
+        let resources = &node.described.resources;
+        Mhz(resources.cpu.0 / resources.total_cores.max(1))
+    }
+}
+
+/// The cores that allocations hold on a node, sorted; a core that is held twice stands twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CoresInUse(Option<Arc<Vec<u16>>>);
+
+impl CoresInUse {
+    /// How often `core` is held.
+    pub fn count(&self, core: u16) -> usize {
+        let held = self.as_slice();
+        held.partition_point(|other| *other <= core) - held.partition_point(|other| *other < core)
+    }
+
+    /// The cores that are held.
+    pub fn as_slice(&self) -> &[u16] {
+        self.0.as_ref().map_or(&[], |held| held.as_slice())
+    }
+
+    /// Those of `cores`.
+    #[cfg(test)]
+    pub(crate) fn of(cores: &[u16]) -> Self {
+        let mut held = Self::default();
+        held.take(cores);
+        held
+    }
+
+    fn take(&mut self, cores: &[u16]) {
+        let held = Arc::make_mut(self.0.get_or_insert_default());
+        held.extend_from_slice(cores);
+        held.sort_unstable();
+    }
+
+    fn give_back(&mut self, cores: &[u16]) {
+        let Some(shared) = &mut self.0 else { return };
+        let held = Arc::make_mut(shared);
+        for core in cores {
+            if let Ok(at) = held.binary_search(core) {
+                held.remove(at);
+            }
+        }
+        if held.is_empty() {
+            self.0 = None;
+        }
     }
 }
 
@@ -185,6 +252,7 @@ impl UsageView {
             && old.node_id == new.node_id
             && old.usage == new.usage
             && old.ports == new.ports
+            && old.cores == new.cores
         {
             return;
         }
@@ -205,6 +273,9 @@ impl UsageView {
         } else {
             row.used = row.used.saturating_sub(alloc.usage);
             row.allocs = row.allocs.saturating_sub(1);
+        }
+        if !alloc.cores.is_empty() {
+            if take { row.cores.take(&alloc.cores) } else { row.cores.give_back(&alloc.cores) }
         }
         if !alloc.ports.is_empty() {
             let ports = Arc::make_mut(&mut row.ports);

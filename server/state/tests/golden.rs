@@ -7,16 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use orch_model::allocation::{
-    AllocPort, AllocUpdate, ClientStatus, Score, ScoreEntry, Scorer, StopReason, TaskRunState, TaskState,
+    AllocPort, AllocUpdate, ClientStatus, RescheduleEvent, Score, ScoreEntry, Scorer, StopReason, TaskRunState,
+    TaskState,
 };
+use orch_model::deployment::{DeploymentStatus, GroupRollout};
 use orch_model::evaluation::{EvalOutcome, EvalStatus, Evaluation, Explanation, Trigger, WaitsFor};
 use orch_model::ids::{ClusterId, PlanId, RaftId};
-use orch_model::job::{JobStatus, JobType};
+use orch_model::job::{JobStatus, JobType, UpdateStrategy};
 use orch_model::node::{ComputedClass, Eligibility, NodeStatus};
 use orch_model::operator::SchedulerConfig;
-use orch_model::plan::{InPlaceUpdate, Placement, Plan, Stop};
+use orch_model::plan::{FollowUp, InPlaceUpdate, Placement, Plan, Stop};
 use orch_model::units::Usage;
-use orch_model::{AllocId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, NodeId, StateIndex, Timestamp, testing};
+use orch_model::{
+    AllocId, Deployment, DeploymentId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, Nanos, NodeId, StateIndex,
+    Timestamp, testing,
+};
 use orch_state::commands::*;
 use orch_state::{Command, Entry, RULES, State, Submission, apply, invariants, snapshot};
 use uuid::Uuid;
@@ -74,6 +79,10 @@ fn placement(id: u128, node: u32) -> Placement {
             .into_iter()
             .filter(|_| id == 1)
             .collect(),
+        cores: smallvec::SmallVec::new(),
+        deployment: None,
+        reschedules: Arc::default(),
+        oversubscribed: false,
         previous: (id == 3).then(|| AllocId::from_uuid(uuid(2))),
         scores: Arc::from([ScoreEntry { scorer: Scorer::Normalized, score: Score::default() }]),
     }
@@ -96,29 +105,120 @@ fn plan(id: u128, version: u64, placed_index: u64) -> Plan {
     outcome.queued.insert("web".into(), 1);
     outcome.failed.insert("web".into(), Explanation { nodes_evaluated: 2, nodes_exhausted: 2, ..Default::default() });
     eval.outcome = Some(Arc::new(outcome));
-    Plan {
-        id: PlanId::from_uuid(uuid(id)),
-        eval_id: eval.id,
-        job: JobVersionKey { job: key("web"), created: StateIndex(5), version },
-        placed_index: StateIndex(placed_index),
-        all_at_once: false,
-        placements: Vec::new(),
-        stops: Vec::new(),
-        in_place: Vec::new(),
-        when_whole: vec![eval, blocked(50)],
-    }
+    let job = JobVersionKey { job: key("web"), created: StateIndex(5), version };
+    let plan = Plan::new(PlanId::from_uuid(uuid(id)), eval.id, job, StateIndex(placed_index));
+    Plan { when_whole: vec![eval, blocked(50)], ..plan }
 }
 
 fn update(alloc: u128, client_status: ClientStatus) -> Command {
     let task =
         TaskState { state: TaskRunState::Running, restarts: 1, started_at: Timestamp(5), ..TaskState::default() };
-    let update = AllocUpdate { id: AllocId::from_uuid(uuid(alloc)), client_status, tasks: Arc::from([task]) };
+    let update =
+        AllocUpdate { id: AllocId::from_uuid(uuid(alloc)), client_status, tasks: Arc::from([task]), health: None };
     let node = node_id(u32::from(alloc > 1) + 1);
     Command::UpdateAllocs(UpdateAllocs { updates: vec![(node, update)], seed: 11 })
 }
 
 /// A short history in which every command occurs.
 fn history() -> Vec<Entry> {
+    let commands = first_commands().into_iter().chain(commands_of_rules_2());
+    let stamped = (1..).zip(commands);
+    stamped.map(|(stamp, command)| Entry { rules: RULES, stamp: Timestamp(stamp * 1_000_000_000), command }).collect()
+}
+
+fn deployment_id(number: u128) -> DeploymentId {
+    DeploymentId::from_uuid(uuid(number))
+}
+
+/// A plan for job `roll`, created at 25, that starts a deployment of one placement.
+fn rolling(id: u128, version: u64, placed_index: u64, alloc: u128) -> Plan {
+    let job = JobVersionKey { job: key("roll"), created: StateIndex(25), version };
+    let plan = Plan::new(PlanId::from_uuid(uuid(id)), EvalId::from_uuid(uuid(7)), job, StateIndex(placed_index));
+    let group = GroupRollout {
+        auto_revert: true,
+        desired_total: 1,
+        progress_deadline: Nanos::from_secs(600),
+        ..GroupRollout::default()
+    };
+    let groups = [("web".to_owned(), group)].into();
+    let deployment = Deployment::new(deployment_id(id), plan.job.clone(), StateIndex(0), 50, groups);
+    let placement = Placement {
+        deployment: Some(deployment.id),
+        ports: smallvec::SmallVec::new(),
+        index: 0,
+        ..placement(alloc, 2)
+    };
+    Plan { deployment: Some(deployment), placements: vec![placement], ..plan }
+}
+
+/// What came with rules 2: a job is deployed, fails to be updated, goes back, is scaled and goes on.
+fn commands_of_rules_2() -> Vec<Command> {
+    let job = |count, env: &str| {
+        let mut job = testing::job("roll", count);
+        job.task_groups[0].update = Some(UpdateStrategy { max_parallel: Some(1), ..UpdateStrategy::default() });
+        job.task_groups[0].tasks[0].env.insert("VERSION".into(), env.into());
+        job
+    };
+    let eval = |number| EvalId::from_uuid(uuid(number));
+    let alloc = |number| AllocId::from_uuid(uuid(number));
+    let healthy = |number, client_status, healthy| match update(number, client_status) {
+        Command::UpdateAllocs(mut update) => {
+            update.updates[0].1.health = Some(healthy);
+            Command::UpdateAllocs(update)
+        }
+        other => other,
+    };
+    let change = |id, change, eval_id| {
+        Command::ChangeDeployment(ChangeDeployment { id: deployment_id(id), change, eval_id: eval(eval_id) })
+    };
+    let mut second = rolling(61, 1, 29, 5);
+    let failure = RescheduleEvent { at: Timestamp(3), alloc: alloc(4), node: node_id(2), delay: Nanos::from_secs(30) };
+    second.placements[0].previous = Some(alloc(4));
+    second.placements[0].reschedules = Arc::from([failure]);
+    second.stops = vec![Stop { alloc_id: alloc(4), reason: StopReason::Updated, client_status: None }];
+    let mut later = rolling(62, 2, 34, 6);
+    (later.deployment, later.placements) = (None, Vec::new());
+    later.follow_ups = vec![FollowUp { alloc_id: alloc(5), eval_id: eval(15) }];
+    vec![
+        register(job(1, "0"), 7),
+        Command::ApplyPlans(ApplyPlans { plans: vec![rolling(60, 0, 25, 4)] }),
+        healthy(4, ClientStatus::Running, true),
+        change(60, DeploymentChange::Succeed, 8),
+        register(job(1, "1"), 9),
+        Command::ApplyPlans(ApplyPlans { plans: vec![second] }),
+        Command::SetAllocHealth(SetAllocHealth {
+            deployment: deployment_id(61),
+            healthy: Vec::new(),
+            unhealthy: vec![alloc(5)],
+            eval_id: eval(10),
+        }),
+        healthy(5, ClientStatus::Failed, false),
+        Command::RescheduleAllocs(RescheduleAllocs {
+            allocs: vec![alloc(5)],
+            evals_seed: 21,
+            trigger: Trigger::DeploymentWatcher,
+        }),
+        change(61, DeploymentChange::Fail(DeploymentFailure::UnhealthyAllocs), 11),
+        Command::ApplyPlans(ApplyPlans { plans: vec![later] }),
+        Command::SetJobStability(SetJobStability { key: key("roll"), version: 1, stable: true }),
+        Command::ScaleJob(ScaleJob {
+            key: key("roll"),
+            group: "web".into(),
+            count: Some(2),
+            message: "busy".into(),
+            error: false,
+            meta: [("load".to_owned(), 3.into())].into(),
+            eval_id: eval(12),
+            enforce_index: None,
+        }),
+        Command::RevertJob(RevertJob { key: key("roll"), to_version: 1, enforce_prior: Some(3), eval_id: eval(13) }),
+        Command::CheckDigest(CheckDigest { at: StateIndex(1), digest: 5 }),
+        Command::Reap(Reap { deployments: vec![deployment_id(61)], ..Reap::default() }),
+    ]
+}
+
+/// The commands of rules 1.
+fn first_commands() -> Vec<Command> {
     let node = |number| {
         let description = Arc::new(testing::node(number).meta("rack", "r1").description());
         Command::RegisterNode(RegisterNode { node_id: node_id(number), description, server: RaftId(1), seed: 1 })
@@ -128,12 +228,12 @@ fn history() -> Vec<Entry> {
     let replacing = Plan {
         placements: vec![placement(3, 2)],
         stops: vec![Stop { alloc_id: AllocId::from_uuid(uuid(2)), reason: StopReason::Updated, client_status: None }],
-        in_place: vec![InPlaceUpdate { alloc_id: AllocId::from_uuid(uuid(1)), group: 0 }],
+        in_place: vec![InPlaceUpdate { alloc_id: AllocId::from_uuid(uuid(1)), group: 0, deployment: None }],
         ..plan(2, 1, 9)
     };
     let silent =
         NodeTransition { node_id: node_id(3), epoch: 1, status: NodeStatus::Down, description: "silent".into() };
-    let commands = vec![
+    vec![
         Command::FormCluster(FormCluster { cluster_id: ClusterId::from_uuid(uuid(77)), version: 1 }),
         node(1),
         node(2),
@@ -163,13 +263,12 @@ fn history() -> Vec<Entry> {
             purge: false,
             eval_id: EvalId::from_uuid(uuid(6)),
             eval_priority: None,
+            no_shutdown_delay: true,
         }),
         Command::PurgeNode(PurgeNode { node_id: node_id(3), seed: 14 }),
         Command::Reap(Reap { allocs: vec![AllocId::from_uuid(uuid(2))], ..Reap::default() }),
         Command::RaiseVersion(RaiseVersion { version: 2 }),
-    ];
-    let stamped = (1..).zip(commands);
-    stamped.map(|(stamp, command)| Entry { rules: RULES, stamp: Timestamp(stamp * 1_000_000_000), command }).collect()
+    ]
 }
 
 /// Entries one after another, each behind its length (u32, little endian).
@@ -208,9 +307,12 @@ fn snapshot_of(state: &State) -> Vec<u8> {
 }
 
 /// What the history leads to, whichever version wrote it down.
-fn check(state: &State) {
+fn check(state: &State, format: u16) {
     assert_eq!(invariants::check(state), Vec::<String>::new());
-    assert_eq!(state.last_index(), StateIndex(24));
+    match format {
+        1 => assert_eq!((state.last_index(), state.meta().digest), (StateIndex(24), 0)),
+        _ => check_deployments(state),
+    }
     assert_eq!(state.meta().version, 2);
     let web = state.job_row(&key("web")).unwrap();
     assert_eq!((web.job.version, web.job.status, web.live_allocs), (1, JobStatus::Running, 1));
@@ -229,14 +331,38 @@ fn check(state: &State) {
     );
     assert!(state.eval(&EvalId::from_uuid(uuid(50))).unwrap().waits_for.is_some());
     assert!(state.node(&node_id(3)).is_none() && !state.node(&node_id(1)).unwrap().is_ready());
-    assert_eq!(state.usage().row(&node_id(2)).unwrap().used.cpu, Mhz(500));
+    assert!(state.usage().row(&node_id(2)).unwrap().used.cpu >= Mhz(500));
     assert!(state.job(&key("old")).unwrap().stop);
+}
+
+fn check_deployments(state: &State) {
+    assert_eq!(state.last_index(), StateIndex(40));
+    assert_ne!(state.meta().digest, 0);
+    let row = state.job_row(&key("roll")).unwrap();
+    let env = |job: &Job| job.task_groups[0].tasks[0].env["VERSION"].clone();
+    assert_eq!((row.job.version, env(&row.job), row.active_deployment), (4, "1".to_owned(), None));
+    let stable: Vec<_> = state.job_versions(&key("roll")).map(|job| job.stable).collect();
+    assert_eq!(stable, [true, true, false, false, false]);
+    let event = &state.scaling_events(&key("roll")).unwrap()["web"][0];
+    assert_eq!((event.previous_count, event.count, event.message.as_str()), (1, Some(2), "busy"));
+    assert!(state.deployment(&deployment_id(61)).is_none(), "it was forgotten");
+    let kept = state.latest_deployment(&key("roll")).unwrap();
+    assert_eq!(
+        (kept.id, kept.status, kept.groups["web"].healthy),
+        (deployment_id(60), DeploymentStatus::Successful, 1)
+    );
+    let failed = state.alloc(&AllocId::from_uuid(uuid(5))).unwrap();
+    assert!(failed.is_unhealthy() && failed.transition.reschedule);
+    let old = state.alloc(&AllocId::from_uuid(uuid(4))).unwrap();
+    assert!(old.holds_resources(), "its successor ended first");
+    assert_eq!(failed.followup_eval, Some(EvalId::from_uuid(uuid(15))));
+    assert_eq!(failed.reschedules[0].delay, Nanos::from_secs(30));
 }
 
 #[test]
 fn the_history_of_this_version_is_the_golden_one() {
     let state = replay(&history());
-    check(&state);
+    check(&state, RULES);
     assert_eq!(read(&golden(RULES, "log")), write_log(&history()), "the encoding of entries has changed");
     // Compressed bytes may differ between versions of the compressor; what is compressed must not.
     let loaded = snapshot::read(&read(&golden(snapshot::FORMAT, "snapshot"))[..]).unwrap();
@@ -247,9 +373,9 @@ fn the_history_of_this_version_is_the_golden_one() {
 fn logs_and_snapshots_of_every_format_still_load() {
     for format in FORMATS {
         let replayed = replay(&read_log(&read(&golden(format, "log"))));
-        check(&replayed);
+        check(&replayed, format);
         let loaded = snapshot::read(&read(&golden(format, "snapshot"))[..]).unwrap();
-        check(&loaded);
+        check(&loaded, format);
         assert_eq!(snapshot_of(&loaded), snapshot_of(&replayed), "format {format}");
     }
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use orch_http::control::{RegisterJob, Written};
 use orch_http::{Consistency, ControlPlane, View};
 use orch_model::admission::{AdmissionContext, canonicalize};
-use orch_model::{EvalId, JobKey};
+use orch_model::{EvalId, Job, JobKey};
 use orch_server::config::{DetectionConfig, GcConfig};
 use orch_server::raft::RaftOptions;
-use orch_server::{Config, Server};
+use orch_server::{Config, Server, StopMode};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -42,7 +42,6 @@ pub(crate) fn config(name: &str, addr: SocketAddr, dir: &Path, expect: u32, join
         retry_interval: Duration::from_millis(50),
         raft: RaftOptions { multiplier: 1, snapshot_threshold: 64 },
         num_schedulers: 1,
-        leave_on_stop: false,
         gc: GcConfig::default(),
         detection: DetectionConfig::default(),
     }
@@ -67,7 +66,7 @@ impl Member {
     }
 
     pub(crate) async fn stop(&mut self) {
-        self.server.take().unwrap().stop().await;
+        self.server.take().unwrap().stop(StopMode::Stay).await;
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -75,8 +74,13 @@ impl Member {
     }
 }
 
-/// As many servers that expect each other. What they log is shown where a test fails.
+/// As many servers that expect each other.
 pub(crate) async fn servers(count: u32) -> Vec<Member> {
+    servers_with(count, |_| {}).await
+}
+
+/// As many servers that expect each other, each with a changed configuration. What they log is shown where a test fails.
+pub(crate) async fn servers_with(count: u32, change: impl Fn(&mut Config)) -> Vec<Member> {
     let log = tracing_subscriber::fmt().with_test_writer().with_env_filter("info,openraft=error").try_init();
     // Another test of this process has set it up already.
     drop(log);
@@ -84,7 +88,8 @@ pub(crate) async fn servers(count: u32) -> Vec<Member> {
     let mut members = Vec::new();
     for (number, addr) in addrs.iter().enumerate() {
         let dir = Arc::new(TempDir::new().unwrap());
-        let config = config(&format!("s{number}"), *addr, dir.path(), count, &addrs);
+        let mut config = config(&format!("s{number}"), *addr, dir.path(), count, &addrs);
+        change(&mut config);
         members.push(Member::start(config, dir).await);
     }
     members
@@ -124,7 +129,11 @@ pub(crate) async fn leader_of(members: &[Member]) -> usize {
 
 /// Registers a job of `count` instances.
 pub(crate) async fn register(plane: &Arc<dyn ControlPlane>, id: &str, count: i64) -> Result<Written, orch_http::Error> {
-    let mut job = orch_model::testing::job(id, count);
+    register_job(plane, orch_model::testing::job(id, count)).await
+}
+
+/// Registers a job.
+pub(crate) async fn register_job(plane: &Arc<dyn ControlPlane>, mut job: Job) -> Result<Written, orch_http::Error> {
     canonicalize(&mut job, &AdmissionContext::new(&["mock_driver"]));
     let request = RegisterJob {
         job: Arc::new(job),

@@ -4,9 +4,9 @@
 //! builds a feature deletes its row.
 
 use super::FieldError;
-use super::canonicalize::DefaultPolicies;
+use super::canonicalize::default_migrate;
 use super::report::{FieldPath, Report, Step};
-use crate::job::{Job, JobType, NetworkMode, Operator, Task, TaskGroup};
+use crate::job::{Job, JobType, NetworkMode, Task, TaskGroup};
 
 /// What happens to a job that uses a feature which is not built yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,18 +104,6 @@ const GATES: &[Gate] = &[
             }
         })
     }),
-    refused("distinct_property", "is not supported yet: allocations would not be kept apart", |job| {
-        in_constraints(job, |constraint| constraint.operator() == Some(Operator::DistinctProperty))
-    }),
-    refused("lifecycle", "is not supported yet: the task would run beside the main tasks", |job| in_tasks(job, |task, out| {
-        if task.lifecycle.is_some() { out.push(vec![block("lifecycle")]) }
-    })),
-    refused("leader", "is not supported yet in a group of several tasks: the others would not stop with it", |job| {
-        in_groups(job, |group, out| {
-            let leaders = group.tasks.iter().filter(|task| task.leader && group.tasks.len() > 1);
-            out.extend(leaders.map(|task| vec![Step::Block("task", task.name.clone()), Step::Attr("leader")]));
-        })
-    }),
     refused("template", "is not supported yet: the file would not be there", |job| {
         in_tasks(job, |task, out| repeated(out, "template", task.templates.len()))
     }),
@@ -148,11 +136,6 @@ const GATES: &[Gate] = &[
         let named = task.identities.iter().filter(|identity| given(identity.env, identity.file));
         out.extend(named.map(|identity| vec![Step::Block("identity", identity.name.clone())]));
     })),
-    refused("cores", "is not supported yet: the task would have no cores of its own", |job| in_tasks(job, |task, out| {
-        if task.resources.as_ref().is_some_and(|resources| resources.cores > 0) {
-            out.push(vec![block("resources"), Step::Attr("cores")]);
-        }
-    })),
     refused("device", "is not supported yet: the task would not get it", |job| in_tasks(job, |task, out| {
         let devices = task.resources.iter().flat_map(|resources| &resources.devices);
         out.extend(devices.map(|device| vec![block("resources"), Step::Block("device", device.name.clone())]));
@@ -179,34 +162,12 @@ const GATES: &[Gate] = &[
         found.extend(in_tasks(job, |task, out| repeated(out, "scaling", task.scaling_policies.len())));
         found
     }),
-    warned("update", "is kept, but a change replaces all allocations at once until there are deployments", |job| {
-        let default = DefaultPolicies::of(job.kind());
-        in_groups(job, |group, out| {
-            let stated = group.update.as_ref().is_some_and(|update| update.is_rolling() && Some(update) != default.update.as_ref());
-            if stated { out.push(vec![block("update")]) }
-        })
-    }),
     warned("migrate", "is kept, but nodes are not drained yet", |job| {
-        let default = DefaultPolicies::of(job.kind());
-        in_groups(job, |group, out| if group.migrate != default.migrate { out.push(vec![block("migrate")]) })
-    }),
-    warned("reschedule", "is kept, but failed allocations are not placed again yet", |job| {
-        let default = DefaultPolicies::of(job.kind());
-        in_groups(job, |group, out| if group.reschedule_policy != default.reschedule { out.push(vec![block("reschedule")]) })
+        let default = default_migrate(job.kind());
+        in_groups(job, |group, out| if group.migrate != default { out.push(vec![block("migrate")]) })
     }),
     warned("disconnect", "is kept, but allocations of an unreachable node are replaced at once", |job| {
         in_groups(job, |group, out| if group.disconnect.is_some() { out.push(vec![block("disconnect")]) })
-    }),
-    warned("affinity", "does not influence placement yet", |job| {
-        let mut found = nth_paths("affinity", job.affinities.len());
-        found.extend(in_groups(job, |group, out| repeated(out, "affinity", group.affinities.len())));
-        found.extend(in_tasks(job, |task, out| repeated(out, "affinity", task.affinities.len())));
-        found
-    }),
-    warned("spread", "does not influence placement yet", |job| {
-        let mut found = nth_paths("spread", job.spreads.len());
-        found.extend(in_groups(job, |group, out| repeated(out, "spread", group.spreads.len())));
-        found
     }),
     warned("ephemeral_disk", "`sticky` and `migrate` have no effect yet: a replacement starts with an empty disk", |job| {
         in_groups(job, |group, out| {
@@ -215,19 +176,6 @@ const GATES: &[Gate] = &[
             }
         })
     }),
-    warned("shutdown_delay", "has no effect yet: tasks are stopped at once", |job| {
-        let waits = |delay: crate::time::Nanos| delay.0 > 0;
-        let mut found = in_groups(job, |group, out| {
-            if group.shutdown_delay.is_some_and(waits) { out.push(vec![Step::Attr("shutdown_delay")]) }
-        });
-        found.extend(in_tasks(job, |task, out| if waits(task.shutdown_delay) { out.push(vec![Step::Attr("shutdown_delay")]) }));
-        found
-    }),
-    warned("memory_max", "has no effect yet: tasks are limited to the memory they reserve", |job| in_tasks(job, |task, out| {
-        if task.resources.as_ref().is_some_and(|resources| resources.memory_max_mb != 0) {
-            out.push(vec![block("resources"), Step::Attr("memory_max")]);
-        }
-    })),
     warned("action", "is kept, but cannot be run yet", |job| in_tasks(job, |task, out| {
         out.extend(task.actions.iter().map(|action| vec![Step::Block("action", action.name.clone())]));
     })),
@@ -248,10 +196,6 @@ fn nth_or_only(name: &'static str, index: usize, len: usize) -> Step {
 
 fn at_job(used: bool, name: &'static str) -> Vec<FieldPath> {
     if used { vec![FieldPath(vec![block(name)])] } else { Vec::new() }
-}
-
-fn nth_paths(name: &'static str, len: usize) -> Vec<FieldPath> {
-    (0..len).map(|i| FieldPath(vec![nth_or_only(name, i, len)])).collect()
 }
 
 fn repeated(out: &mut Vec<Vec<Step>>, name: &'static str, len: usize) {
@@ -292,18 +236,6 @@ fn in_services(job: &Job, find: impl Fn(&crate::job::Service, &mut Vec<Vec<Step>
     };
     let mut found = in_groups(job, |group, out| in_list(&group.services, out));
     found.extend(in_tasks(job, |task, out| in_list(&task.services, out)));
-    found
-}
-
-/// Constraints of job, groups and tasks that `is_used` picks.
-fn in_constraints(job: &Job, is_used: impl Fn(&crate::job::Constraint) -> bool) -> Vec<FieldPath> {
-    let in_list = |constraints: &[crate::job::Constraint]| {
-        let picked = constraints.iter().enumerate().filter(|(_, constraint)| is_used(constraint));
-        picked.map(|(i, _)| vec![nth_or_only("constraint", i, constraints.len())]).collect::<Vec<_>>()
-    };
-    let mut found: Vec<FieldPath> = in_list(&job.constraints).into_iter().map(FieldPath).collect();
-    found.extend(in_groups(job, |group, out| out.extend(in_list(&group.constraints))));
-    found.extend(in_tasks(job, |task, out| out.extend(in_list(&task.constraints))));
     found
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::ids::{AllocId, DeploymentId, EvalId, JobKey, JobVersionKey, NodeId, StateIndex};
 use crate::job::{Job, TaskGroup};
-use crate::time::Timestamp;
+use crate::time::{Nanos, Timestamp};
 use crate::units::Usage;
 
 mod event;
@@ -45,6 +45,12 @@ pub struct Allocation<J = Arc<Job>> {
     /// The ports it holds.
     #[serde(default)]
     pub ports: SmallVec<[AllocPort; 1]>,
+    /// The processor cores it has for itself.
+    #[serde(default)]
+    pub cores: SmallVec<[u16; 4]>,
+    /// Whether its tasks may use memory up to their `memory_max`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oversubscribed: bool,
     /// What the servers want of it.
     pub desired: DesiredStatus,
     /// Why they want it stopped.
@@ -70,6 +76,12 @@ pub struct Allocation<J = Arc<Job>> {
     /// The deployment that it is part of.
     #[serde(default)]
     pub deployment_id: Option<DeploymentId>,
+    /// Whether its deployment may count on it; `None` until that is known.
+    #[serde(default)]
+    pub health: Option<AllocHealth>,
+    /// The failures that led to it, oldest first.
+    #[serde(default)]
+    pub reschedules: Arc<[RescheduleEvent]>,
     /// The evaluation that will look at it later.
     #[serde(default)]
     pub followup_eval: Option<EvalId>,
@@ -105,6 +117,8 @@ impl<J> Allocation<J> {
             eval_id,
             usage,
             ports,
+            cores,
+            oversubscribed,
             desired,
             stop_reason,
             handed_over,
@@ -114,6 +128,8 @@ impl<J> Allocation<J> {
             previous,
             next,
             deployment_id,
+            health,
+            reschedules,
             followup_eval,
             scores,
             create_index,
@@ -131,6 +147,8 @@ impl<J> Allocation<J> {
             eval_id,
             usage,
             ports,
+            cores,
+            oversubscribed,
             desired,
             stop_reason,
             handed_over,
@@ -140,6 +158,8 @@ impl<J> Allocation<J> {
             previous,
             next,
             deployment_id,
+            health,
+            reschedules,
             followup_eval,
             scores,
             create_index,
@@ -148,6 +168,16 @@ impl<J> Allocation<J> {
             create_time,
             modify_time,
         }
+    }
+
+    /// Whether it was found healthy.
+    pub fn is_healthy(&self) -> bool {
+        self.health.is_some_and(|health| health.healthy)
+    }
+
+    /// Whether it was found unhealthy.
+    pub fn is_unhealthy(&self) -> bool {
+        self.health.is_some_and(|health| !health.healthy)
     }
 
     /// Whether neither servers nor client will do anything more with it.
@@ -208,6 +238,30 @@ pub struct AllocPort {
     pub ignore_collision: bool,
 }
 
+/// Whether a deployment may count on one of its allocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocHealth {
+    /// Whether it is well.
+    pub healthy: bool,
+    /// When that was found: the entry's time.
+    pub at: Timestamp,
+    /// When that was found.
+    pub index: StateIndex,
+}
+
+/// A failure that was answered by a placement elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescheduleEvent {
+    /// When the replacement was decided.
+    pub at: Timestamp,
+    /// The allocation that had failed.
+    pub alloc: AllocId,
+    /// Where it ran.
+    pub node: NodeId,
+    /// How long was waited.
+    pub delay: Nanos,
+}
+
 /// What was asked to be done with an allocation at the next evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -229,4 +283,7 @@ pub struct AllocUpdate {
     pub client_status: ClientStatus,
     /// The state of each task, in the order of the group's tasks.
     pub tasks: Arc<[TaskState]>,
+    /// Whether its deployment may count on it; `None` while the client cannot tell.
+    #[serde(default)]
+    pub health: Option<bool>,
 }

@@ -28,6 +28,12 @@ impl Client {
         self.write(Method::PUT, &path(["allocation", id, "stop"]), &params, NO_BODY).await
     }
 
+    /// Stops an allocation so that it is replaced elsewhere, as if it had failed.
+    pub async fn reschedule_allocation(&self, id: &str, no_shutdown_delay: bool) -> Result<AllocStopResponse, Error> {
+        let params = [("no_shutdown_delay", bool_text(no_shutdown_delay)), ("reschedule", "true")];
+        self.write(Method::PUT, &path(["allocation", id, "stop"]), &params, NO_BODY).await
+    }
+
     /// Starts tasks of an allocation again.
     pub async fn restart_allocation(&self, id: &str, request: &AllocRestartRequest) -> Result<ActionResponse, Error> {
         self.write(Method::PUT, &path(["client", "allocation", id, "restart"]), &[], Some(request)).await

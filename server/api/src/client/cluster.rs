@@ -3,10 +3,12 @@
 use http::{Method, StatusCode};
 
 use super::{Client, Error, NO_BODY, QueryMeta, QueryOptions, decode, path};
-use crate::agent::{AgentHealth, AgentMembers, AgentSelf};
+use crate::agent::{AgentHealth, AgentMembers, AgentSelf, JoinResponse};
+use crate::metrics::MetricsSummary;
 use crate::namespace::Namespace;
 use crate::operator::{
-    RaftConfiguration, SchedulerConfiguration, SchedulerConfigurationResponse, SchedulerSetResponse, TransferLeadership,
+    BrakeStatus, RaftConfiguration, SchedulerConfiguration, SchedulerConfigurationResponse, SchedulerSetResponse,
+    TransferLeadership,
 };
 use crate::search::{SearchRequest, SearchResponse};
 
@@ -33,6 +35,12 @@ impl Client {
     /// The servers that a client agent knows.
     pub async fn agent_servers(&self) -> Result<Vec<String>, Error> {
         self.get("/v1/agent/servers", &QueryOptions::default()).await.map(|(servers, _)| servers)
+    }
+
+    /// Makes servers known to the one that answers, by their RPC addresses.
+    pub async fn join(&self, addresses: &[String]) -> Result<JoinResponse, Error> {
+        let params: Vec<_> = addresses.iter().map(|address| ("address", address.as_str())).collect();
+        self.write(Method::PUT, "/v1/agent/join", &params, NO_BODY).await
     }
 
     /// Marks a server that is gone as left; with `prune`, forgets it.
@@ -103,6 +111,21 @@ impl Client {
         self.write(Method::PUT, "/v1/operator/scheduler/configuration", &params, Some(configuration)).await
     }
 
+    /// How the brake on the loss of nodes stands.
+    pub async fn brake_status(&self) -> Result<BrakeStatus, Error> {
+        self.get("/v1/operator/brake", &QueryOptions::default()).await.map(|(status, _)| status)
+    }
+
+    /// Gives up the nodes that the brake holds back, at once.
+    pub async fn release_brake(&self) -> Result<BrakeStatus, Error> {
+        self.write(Method::PUT, "/v1/operator/brake/release", &[], NO_BODY).await
+    }
+
+    /// Counts the summaries of jobs anew.
+    pub async fn reconcile_summaries(&self) -> Result<(), Error> {
+        self.write_bytes(Method::PUT, "/v1/system/reconcile/summaries", &[], NO_BODY).await.map(drop)
+    }
+
     /// Removes what has ended, at once.
     pub async fn system_gc(&self) -> Result<(), Error> {
         self.write_bytes(Method::PUT, "/v1/system/gc", &[], NO_BODY).await.map(drop)
@@ -111,6 +134,11 @@ impl Client {
     /// Ids that start with a text.
     pub async fn search(&self, request: &SearchRequest) -> Result<SearchResponse, Error> {
         self.write(Method::PUT, "/v1/search", &[], Some(request)).await
+    }
+
+    /// The agent's metrics.
+    pub async fn metrics(&self) -> Result<MetricsSummary, Error> {
+        self.get("/v1/metrics", &QueryOptions::default()).await.map(|(metrics, _)| metrics)
     }
 
     /// The agent's metrics as Prometheus reads them.

@@ -7,12 +7,14 @@ use orch_model::Job;
 
 use super::{Client, Error, NO_BODY, QueryMeta, QueryOptions, path};
 use crate::allocation::AllocListStub;
+use crate::deployment::Deployment;
 use crate::evaluation::Evaluation;
 use crate::job::{
     EvalOptions, JobDeregisterResponse, JobEvaluateRequest, JobListStub, JobParseRequest, JobPlanRequest,
-    JobPlanResponse, JobRegisterRequest, JobRegisterResponse, JobSubmission, JobSummary, JobValidateRequest,
-    JobValidateResponse, JobVersionsResponse,
+    JobPlanResponse, JobRegisterRequest, JobRegisterResponse, JobRevertRequest, JobStabilityRequest,
+    JobStabilityResponse, JobSubmission, JobSummary, JobValidateRequest, JobValidateResponse, JobVersionsResponse,
 };
+use crate::scaling::{JobScaleStatus, ScalingRequest};
 
 /// How a job is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,6 +109,57 @@ impl Client {
         options: &QueryOptions,
     ) -> Result<(JobVersionsResponse, QueryMeta), Error> {
         self.get_with(&path(["job", id, "versions"]), options, &[("diffs", bool_text(diffs))]).await
+    }
+
+    /// Makes what an earlier version of a job says its newest one; with `enforce_prior`, only if it is at that version.
+    pub async fn revert_job(
+        &self,
+        id: &str,
+        version: u64,
+        enforce_prior: Option<u64>,
+    ) -> Result<JobRegisterResponse, Error> {
+        let request =
+            JobRevertRequest { job_id: id.to_owned(), job_version: version, enforce_prior_version: enforce_prior };
+        self.write(Method::PUT, &path(["job", id, "revert"]), &[], Some(&request)).await
+    }
+
+    /// Says whether a version of a job is one to go back to; repeating it does no harm.
+    pub async fn set_job_stability(&self, id: &str, version: u64, stable: bool) -> Result<JobStabilityResponse, Error> {
+        let request = JobStabilityRequest { job_id: id.to_owned(), job_version: version, stable };
+        self.write(Method::PUT, &path(["job", id, "stable"]), &[], Some(&request)).await
+    }
+
+    /// How the groups of a job are scaled.
+    pub async fn job_scale_status(
+        &self,
+        id: &str,
+        options: &QueryOptions,
+    ) -> Result<(JobScaleStatus, QueryMeta), Error> {
+        self.get(&path(["job", id, "scale"]), options).await
+    }
+
+    /// Changes the count of a group, or notes an event of its scaling.
+    pub async fn scale_job(&self, id: &str, request: &ScalingRequest) -> Result<JobRegisterResponse, Error> {
+        self.write(Method::PUT, &path(["job", id, "scale"]), &[], Some(request)).await
+    }
+
+    /// The deployments of a job, newest last; with `all`, of earlier incarnations, too.
+    pub async fn job_deployments(
+        &self,
+        id: &str,
+        all: bool,
+        options: &QueryOptions,
+    ) -> Result<(Vec<Deployment>, QueryMeta), Error> {
+        self.get_with(&path(["job", id, "deployments"]), options, &[("all", bool_text(all))]).await
+    }
+
+    /// The newest deployment of a job, if it has one.
+    pub async fn job_latest_deployment(
+        &self,
+        id: &str,
+        options: &QueryOptions,
+    ) -> Result<(Option<Deployment>, QueryMeta), Error> {
+        self.get(&path(["job", id, "deployment"]), options).await
     }
 
     /// The text that a version of a job was made from.

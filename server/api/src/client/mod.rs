@@ -11,6 +11,7 @@ mod query;
 
 mod allocations;
 mod cluster;
+mod deployments;
 mod evaluations;
 mod jobs;
 mod nodes;

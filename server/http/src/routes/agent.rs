@@ -1,12 +1,13 @@
 //! The agent that answers.
 
-use axum::response::IntoResponse as _;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
+use orch_api::agent::JoinResponse;
 use orch_api::{AgentHealth, AgentMembers, AgentSelf};
 
+use crate::Response;
 use crate::call::Call;
+use crate::control::Joined;
 use crate::error::{Error, Kind};
-use crate::{Body, Response};
 
 /// `/v1/agent/self`
 pub(crate) async fn own(call: Call) -> Result<Response, Error> {
@@ -80,17 +81,17 @@ pub(crate) async fn force_leave(call: Call) -> Result<Response, Error> {
     Ok(call.done())
 }
 
-/// `/v1/metrics`, which exist in the Prometheus format alone.
-pub(crate) fn metrics(call: &Call) -> Result<Response, Error> {
-    call.must_get()?;
-    let handle = call.agent.metrics.as_ref().ok_or_else(Error::metrics_format)?;
-    if call.params.get("format") != "prometheus" {
-        return Err(Error::new(
-            Kind::NotImplemented,
-            "metrics exist in the Prometheus format only: add ?format=prometheus",
-        ));
+/// `/v1/agent/join`
+pub(crate) async fn join(call: Call) -> Result<Response, Error> {
+    call.must_put()?;
+    let addresses: Vec<String> =
+        call.params.all("address").filter(|address| !address.is_empty()).map(str::to_owned).collect();
+    if addresses.is_empty() {
+        return Err(Error::invalid("missing address to join"));
     }
-    let text = Body::from(handle.render());
-    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+    let Some(control) = &call.agent.control else {
+        return Err(Error::new(Kind::NotImplemented, "this agent is not a server"));
+    };
+    let Joined { joined, errors } = control.join(addresses).await?;
+    call.answer(&JoinResponse { num_joined: joined, error: errors.join("; "), warning: String::new() })
 }

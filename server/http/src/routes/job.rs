@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use orch_api::job::{
-    JobDeregisterResponse, JobEvaluateRequest, JobPlanRequest, JobPlanResponse, JobRegisterResponse, JobSummary,
-    JobVersionsResponse, PlanAnnotations,
+    JobDeregisterResponse, JobEvaluateRequest, JobPlanRequest, JobPlanResponse, JobSummary, PlanAnnotations,
 };
-use orch_api::{AllocListStub, AllocMetric, Evaluation};
-use orch_model::diff::{self, JobDiff};
-use orch_model::{Job, JobKey};
+use orch_api::{AllocListStub, AllocMetric, Deployment, Evaluation};
+use orch_model::{JobKey, diff};
 
-use super::{allocations, evaluations, jobs};
+use super::{allocations, deployments, evaluations, jobs, scaling, versions};
 use crate::Response;
 use crate::call::{Call, Verb};
 use crate::control::{DeregisterJob, Scope, Table};
@@ -23,8 +21,13 @@ pub(crate) async fn one(call: Call, rest: &str) -> Result<Response, Error> {
     match asked {
         Some((id, "allocations")) => allocations(call, id).await,
         Some((id, "evaluations")) => evaluations(call, id).await,
+        Some((id, "deployments")) => deployments(call, id).await,
+        Some((id, "deployment")) => latest_deployment(call, id).await,
         Some((id, "summary")) => summary(call, id).await,
-        Some((id, "versions")) => versions(call, id).await,
+        Some((id, "versions")) => versions::all(call, id).await,
+        Some((id, "revert")) => versions::revert(call, id).await,
+        Some((id, "stable")) => versions::stable(call, id).await,
+        Some((id, "scale")) => scaling::of_job(call, id).await,
         Some((id, "submission")) => submission(call, id).await,
         Some((id, "plan")) => plan(call, id).await,
         Some((id, "evaluate")) => evaluate(call, id).await,
@@ -37,14 +40,10 @@ pub(crate) async fn one(call: Call, rest: &str) -> Result<Response, Error> {
     }
 }
 
-fn not_found() -> Error {
-    Error::not_found("job not found")
-}
-
 async fn get(call: Call, id: &str) -> Result<Response, Error> {
     let key = jobs::key(&call, id);
     let scopes = [Scope::Job(Table::Jobs, key.clone())];
-    query::object(&call, &scopes, |view| view.job(&key).ok_or_else(not_found)).await
+    query::object(&call, &scopes, |view| view.job(&key).ok_or_else(jobs::not_found)).await
 }
 
 async fn deregister(call: Call, id: &str) -> Result<Response, Error> {
@@ -89,69 +88,40 @@ async fn evaluations(call: Call, id: &str) -> Result<Response, Error> {
     query::list::<Evaluation>(&call, &scopes, |view, read| evaluations::rows(read, view.evals_of_job(&key))).await
 }
 
-async fn summary(call: Call, id: &str) -> Result<Response, Error> {
+async fn deployments(call: Call, id: &str) -> Result<Response, Error> {
     call.must_get()?;
     let key = jobs::key(&call, id);
-    let scopes = [Table::Jobs, Table::Allocs, Table::Evals].map(|table| Scope::Job(table, key.clone()));
-    query::object::<JobSummary>(&call, &scopes, |view| view.job_summary(&key).ok_or_else(not_found)).await
-}
-
-async fn versions(call: Call, id: &str) -> Result<Response, Error> {
-    call.must_get()?;
-    let key = jobs::key(&call, id);
-    let with_diffs = call.params.flag("diffs")?.unwrap_or(false);
-    let against = diff_base(&call)?;
-    let scopes = [Scope::Job(Table::Jobs, key.clone())];
-    query::enveloped(&call, &scopes, |view, meta| {
-        let versions = view.job_versions(&key);
-        if versions.is_empty() {
-            return Err(not_found());
+    let all = call.params.flag("all")?.unwrap_or(false);
+    let scopes = [Scope::Job(Table::Deployments, key.clone())];
+    query::list::<Deployment>(&call, &scopes, |view, read| {
+        let mut found = view.deployments_of_job(&key);
+        if let Some(job) = view.job(&key).filter(|_| !all) {
+            found.retain(|deployment| deployment.job.created == job.create_index);
         }
-        let diffs = if with_diffs { version_diffs(&versions, &against)? } else { Vec::new() };
-        Ok(JobVersionsResponse {
-            versions,
-            diffs,
-            index: meta.index.0,
-            last_contact: meta.last_contact_nanos(),
-            known_leader: meta.known_leader,
-            next_token: String::new(),
-        })
+        deployments::rows(read, found)
     })
     .await
 }
 
-/// What versions are compared with.
-enum DiffBase {
-    Older,
-    Version(u64),
-    Tag(String),
-}
-
-fn diff_base(call: &Call) -> Result<DiffBase, Error> {
-    let tag = call.params.get("diff_tag");
-    Ok(match call.params.number("diff_version")? {
-        Some(version) => DiffBase::Version(version),
-        None if !tag.is_empty() => DiffBase::Tag(tag.to_owned()),
-        None => DiffBase::Older,
+/// The newest deployment of the job as it stands; `null` if it has none.
+async fn latest_deployment(call: Call, id: &str) -> Result<Response, Error> {
+    call.must_get()?;
+    let key = jobs::key(&call, id);
+    let scopes = [Scope::Job(Table::Deployments, key.clone())];
+    query::object(&call, &scopes, |view| {
+        let Some(job) = view.job(&key) else { return Ok(None) };
+        let found = view.deployments_of_job(&key);
+        let latest = found.iter().rev().find(|deployment| deployment.job.created == job.create_index);
+        Ok(latest.map(|deployment| Deployment::of(deployment)))
     })
+    .await
 }
 
-fn version_diffs(versions: &[Arc<Job>], against: &DiffBase) -> Result<Vec<JobDiff>, Error> {
-    let find = |wanted: &dyn Fn(&Job) -> bool, missing: String| {
-        versions.iter().find(|job| wanted(job)).ok_or_else(|| Error::not_found(missing))
-    };
-    let base = match against {
-        DiffBase::Older => {
-            let pairs = versions.iter().zip(versions.iter().skip(1));
-            return Ok(pairs.map(|(new, old)| diff::diff(Some(old), new)).collect());
-        }
-        DiffBase::Version(version) => find(&|job| job.version == *version, format!("version {version} not found"))?,
-        DiffBase::Tag(tag) => find(
-            &|job| job.version_tag.as_ref().is_some_and(|given| given.name == *tag),
-            format!("tag {tag:?} not found"),
-        )?,
-    };
-    Ok(versions.iter().map(|new| diff::diff(Some(base), new)).collect())
+async fn summary(call: Call, id: &str) -> Result<Response, Error> {
+    call.must_get()?;
+    let key = jobs::key(&call, id);
+    let scopes = [Table::Jobs, Table::Allocs, Table::Evals].map(|table| Scope::Job(table, key.clone()));
+    query::object::<JobSummary>(&call, &scopes, |view| view.job_summary(&key).ok_or_else(jobs::not_found)).await
 }
 
 async fn submission(call: Call, id: &str) -> Result<Response, Error> {
@@ -194,18 +164,9 @@ async fn plan(mut call: Call, id: &str) -> Result<Response, Error> {
 async fn evaluate(mut call: Call, id: &str) -> Result<Response, Error> {
     call.must_put()?;
     let request: JobEvaluateRequest = call.json_if_any().await?.unwrap_or_default();
-    if !request.job_id.is_empty() && request.job_id != id {
-        return Err(Error::invalid("Job ID does not match the one in the path"));
-    }
+    jobs::same_id(&request.job_id, id)?;
     let key: JobKey = jobs::key(&call, id);
     let force = request.eval_options.force_reschedule;
     let written = call.agent.control()?.evaluate_job(key, jobs::new_eval_id(), force).await?;
-    let response = JobRegisterResponse {
-        eval_id: written.eval_id.map(|id| id.to_string()).unwrap_or_default(),
-        eval_create_index: written.eval_create_index.0,
-        job_modify_index: written.job_modify_index.0,
-        index: written.index.0,
-        ..JobRegisterResponse::default()
-    };
-    call.written(&response, written.index)
+    jobs::registered(&call, &written, String::new())
 }

@@ -10,7 +10,7 @@ use orch_model::{EvalId, Job, JobKey, Namespace};
 
 use crate::Response;
 use crate::call::{Call, Verb};
-use crate::control::{Consistency, Preserve, RegisterJob, Scope, Table, View};
+use crate::control::{Consistency, Preserve, RegisterJob, Scope, Table, View, Written};
 use crate::error::Error;
 use crate::lenient::field_names;
 use crate::list::{Key, Page, Rows, page, to_value};
@@ -76,15 +76,21 @@ pub(crate) async fn register(mut call: Call, id: Option<&str>) -> Result<Respons
             preserve: Preserve { counts: request.preserve_counts, resources: request.preserve_resources },
         })
         .await?;
+    registered(&call, &written, report.warnings_text())
+}
+
+/// Answers a write of a job.
+pub(crate) fn registered(call: &Call, written: &Written, warnings: String) -> Result<Response, Error> {
+    let Written { index, eval_id, eval_create_index, job_modify_index } = written;
     let response = JobRegisterResponse {
-        eval_id: written.eval_id.map(|id| id.to_string()).unwrap_or_default(),
-        eval_create_index: written.eval_create_index.0,
-        job_modify_index: written.job_modify_index.0,
-        warnings: report.warnings_text(),
-        index: written.index.0,
+        eval_id: eval_id.map(|id| id.to_string()).unwrap_or_default(),
+        eval_create_index: eval_create_index.0,
+        job_modify_index: job_modify_index.0,
+        warnings,
+        index: index.0,
         ..JobRegisterResponse::default()
     };
-    call.written(&response, written.index)
+    call.written(&response, *index)
 }
 
 /// The job of a request, in the request's namespace if it names none.
@@ -150,6 +156,18 @@ pub(crate) async fn validate(mut call: Call) -> Result<Response, Error> {
 /// A fresh id for an evaluation; from here on nobody uses randomness on the request's behalf.
 pub(crate) fn new_eval_id() -> EvalId {
     EvalId::from_uuid(uuid::Uuid::new_v4())
+}
+
+pub(crate) fn not_found() -> Error {
+    Error::not_found("job not found")
+}
+
+/// An error if a body names another job than the path.
+pub(crate) fn same_id(named: &str, id: &str) -> Result<(), Error> {
+    if named.is_empty() || named == id {
+        return Ok(());
+    }
+    Err(Error::invalid("Job ID does not match the one in the path"))
 }
 
 /// The job that a path names, in the request's namespace.

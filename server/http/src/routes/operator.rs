@@ -1,4 +1,4 @@
-//! What operators read and change: Raft's members, the scheduler's settings.
+//! What operators read and change: Raft's members, the scheduler's settings, the brake on the loss of nodes.
 
 use orch_api::SchedulerConfiguration;
 use orch_api::operator::{SchedulerConfigurationResponse, SchedulerSetResponse};
@@ -71,4 +71,18 @@ async fn set_scheduler_configuration(mut call: Call) -> Result<Response, Error> 
     let cas = call.params.number("cas")?.map(StateIndex);
     let written = call.agent.control()?.set_scheduler_config(config, cas).await?;
     call.written(&SchedulerSetResponse { updated: written.updated, index: written.index.0 }, written.index)
+}
+
+/// `/v1/operator/brake`
+pub(crate) async fn brake(call: Call) -> Result<Response, Error> {
+    call.must_get()?;
+    let status = call.agent.control()?.brake_status().await?;
+    call.answer(&status)
+}
+
+/// `/v1/operator/brake/release`
+pub(crate) async fn release_brake(call: Call) -> Result<Response, Error> {
+    call.must_put()?;
+    let status = call.agent.control()?.brake_release().await?;
+    call.answer(&status)
 }

@@ -1,7 +1,7 @@
 //! Finding things by the first characters of their ids.
 
 use orch_api::search::{SearchRequest, SearchResponse};
-use orch_model::{AllocId, EvalId, Namespace, NodeId};
+use orch_model::{AllocId, DeploymentId, EvalId, Namespace, NodeId};
 
 use crate::Response;
 use crate::call::Call;
@@ -11,7 +11,7 @@ use crate::query;
 use crate::{ids, limits};
 
 /// The kinds of things that can be searched.
-const CONTEXTS: [&str; 6] = ["allocs", "evals", "jobs", "namespaces", "node_pools", "nodes"];
+const CONTEXTS: [&str; 7] = ["allocs", "deployment", "evals", "jobs", "namespaces", "node_pools", "nodes"];
 
 /// `/v1/search`
 pub(crate) async fn prefix(mut call: Call) -> Result<Response, Error> {
@@ -30,7 +30,7 @@ pub(crate) async fn prefix(mut call: Call) -> Result<Response, Error> {
         "*" => None,
         name => Some(Namespace::new(name)),
     };
-    let scopes = [Table::Jobs, Table::Allocs, Table::Evals, Table::Nodes].map(Scope::Table);
+    let scopes = [Table::Jobs, Table::Allocs, Table::Evals, Table::Deployments, Table::Nodes].map(Scope::Table);
     query::enveloped(&call, &scopes, |view, meta| {
         let mut response = SearchResponse {
             index: meta.index.0,
@@ -90,6 +90,12 @@ impl Search<'_> {
             "evals" => {
                 let evals = self.view.evals_between(EvalId::from_uuid(first), EvalId::from_uuid(last));
                 evals.iter().filter(|eval| here(&eval.namespace)).take(most).map(|eval| eval.id.to_string()).collect()
+            }
+            "deployment" => {
+                let found =
+                    self.view.deployments_between(DeploymentId::from_uuid(first), DeploymentId::from_uuid(last));
+                let here = found.iter().filter(|deployment| here(&deployment.job_key().namespace));
+                here.take(most).map(|deployment| deployment.id.to_string()).collect()
             }
             "nodes" => {
                 let nodes = self.view.nodes_between(NodeId::from_uuid(first), NodeId::from_uuid(last));

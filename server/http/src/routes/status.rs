@@ -2,6 +2,7 @@
 
 use crate::Response;
 use crate::call::Call;
+use crate::control::Consistency;
 use crate::error::Error;
 
 /// `/v1/status/leader`, which is empty while there is none.
@@ -28,5 +29,15 @@ pub(crate) async fn regions(call: Call) -> Result<Response, Error> {
 pub(crate) async fn gc(call: Call) -> Result<Response, Error> {
     call.must_put()?;
     call.agent.control()?.system_gc().await?;
+    Ok(call.done())
+}
+
+/// `/v1/system/reconcile/summaries`
+///
+/// There is nothing to repair: the entry that changes an allocation changes the summary of its job. It answers once this
+/// server shows every write that was acknowledged before, so that what it shows next is reconciled.
+pub(crate) async fn reconcile_summaries(call: Call) -> Result<Response, Error> {
+    call.must_put()?;
+    call.agent.control()?.view(Consistency::Linearizable).await?;
     Ok(call.done())
 }

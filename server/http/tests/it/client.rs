@@ -2,18 +2,30 @@ use std::sync::Arc;
 
 use orch_api::allocation::{AllocRestartRequest, AllocSignalRequest};
 use orch_api::client::{Address, DeregisterOptions, LogOptions};
+use orch_api::deployment::DeploymentAllocHealthRequest;
 use orch_api::job::{JobParseRequest, JobPlanRequest, JobRegisterRequest};
+use orch_api::scaling::ScalingRequest;
 use orch_api::search::SearchRequest;
 use orch_api::{Client, Config, QueryOptions, SchedulerConfiguration};
 use orch_model::node::Eligibility;
 use tokio::net::TcpListener;
 
-use super::{job, router, small_cluster, small_node, uuid};
+use super::{deployment, job, router, small_cluster, small_node, uuid};
+
+fn scale(group: &str, count: i64) -> ScalingRequest {
+    let target = [("Group".to_owned(), group.to_owned())].into();
+    ScalingRequest { count: Some(count), target, ..ScalingRequest::default() }
+}
 
 async fn client() -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let router = router(Some(small_cluster()), Some(small_node()));
+    let control = small_cluster();
+    control.change(|state| {
+        let job = state.jobs.values().next().unwrap()[0].clone();
+        state.put_deployment(deployment(500, &job));
+    });
+    let router = router(Some(control), Some(small_node()));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Client::new(Config { address: Address::Tcp { host: "127.0.0.1".into(), port }, ..Config::default() })
 }
@@ -57,6 +69,15 @@ async fn the_typed_client_understands_every_read() {
     assert_eq!(client.regions().await.unwrap(), ["global"]);
     assert!(client.raft_configuration(true).await.unwrap().servers.is_empty());
     assert_eq!(client.scheduler_configuration().await.unwrap().scheduler_config.scheduler_algorithm, "binpack");
+    let deployment = uuid(500).to_string();
+    assert_eq!(client.deployments(&plain).await.unwrap().0[0].id, deployment);
+    assert_eq!(client.deployment(&deployment, &plain).await.unwrap().0.task_groups["web"].desired_total, 2);
+    assert!(client.deployment_allocations(&deployment, &plain).await.unwrap().0.is_empty());
+    assert_eq!(client.job_deployments("web", false, &plain).await.unwrap().0.len(), 1);
+    assert_eq!(client.job_latest_deployment("web", &plain).await.unwrap().0.unwrap().id, deployment);
+    assert!(client.job_latest_deployment("none", &plain).await.unwrap().0.is_none());
+    assert_eq!(client.job_scale_status("web", &plain).await.unwrap().0.task_groups["web"].placed, 2);
+    assert_eq!(client.brake_status().await.unwrap().held[0].name, "node-1");
     let found = client.search(&SearchRequest { prefix: "we".into(), ..SearchRequest::default() }).await.unwrap();
     assert_eq!(found.matches["jobs"], ["web"]);
 }
@@ -94,10 +115,24 @@ async fn the_typed_client_understands_every_write() {
     assert_eq!(planned.failed_tg_allocs["web"].nodes_evaluated, 3);
     assert_eq!(client.validate_job(submitted).await.unwrap().error, "");
     assert!(client.evaluate_job("new", false).await.unwrap().index > 0);
+    assert!(client.scale_job("new", &scale("web", 3)).await.unwrap().index > 0);
+    assert!(client.revert_job("new", 0, Some(1)).await.unwrap().index > 0);
+    assert!(client.set_job_stability("new", 0, true).await.unwrap().index > 0);
+    let deployment = uuid(500).to_string();
+    assert!(client.promote_deployment(&deployment, &[]).await.unwrap_err().to_string().contains("no canaries"));
+    let health = DeploymentAllocHealthRequest {
+        deployment_id: deployment.clone(),
+        healthy_allocation_ids: vec![alloc.clone()],
+        ..DeploymentAllocHealthRequest::default()
+    };
+    assert!(client.set_allocation_health(&health).await.unwrap().index > 0);
+    assert!(client.pause_deployment(&deployment, true).await.unwrap().deployment_modify_index > 0);
+    assert_eq!(client.fail_deployment(&deployment).await.unwrap().reverted_job_version, Some(0));
     assert!(client.deregister_job("new", DeregisterOptions::default()).await.unwrap().index > 0);
     let hcl = JobParseRequest { job_hcl: "job \"web\" {}".into(), ..JobParseRequest::default() };
     assert_eq!(client.parse_job(&hcl).await.unwrap().id.as_str(), "web");
     assert!(!client.stop_allocation(&alloc, false).await.unwrap().eval_id.is_empty());
+    assert!(!client.reschedule_allocation(&alloc, true).await.unwrap().eval_id.is_empty());
     client.restart_allocation(&alloc, &AllocRestartRequest::default()).await.unwrap();
     let signal = AllocSignalRequest { signal: "SIGHUP".into(), ..AllocSignalRequest::default() };
     client.signal_allocation(&alloc, &signal).await.unwrap();
@@ -112,4 +147,7 @@ async fn the_typed_client_understands_every_write() {
     assert_eq!(client.transfer_leadership(Some("2")).await.unwrap().err, None);
     client.force_leave("two.global", true).await.unwrap();
     client.system_gc().await.unwrap();
+    client.reconcile_summaries().await.unwrap();
+    assert_eq!(client.join(&["127.0.0.1:4647".into()]).await.unwrap().num_joined, 1);
+    assert!(client.release_brake().await.unwrap().held.is_empty());
 }

@@ -1,25 +1,28 @@
-//! A control plane and a local node in memory.
+//! A control plane in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::{StreamExt, stream};
+use orch_api::operator::HeldNode;
 use orch_api::{
-    AgentMember, AllocResourceUsage, Blob, FileInfo, HostStats, JobSubmission, JobSummary, Namespace as NamespaceShape,
-    NodeMetadata, NodePool, PartHealth, RaftConfiguration, StreamFrame, TransferLeadership,
+    AgentMember, BrakeStatus, JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool, PartHealth,
+    RaftConfiguration, ScalingEvent, TransferLeadership,
 };
 use orch_http::control::{
-    DeregisterJob, DryRun, LeadershipTarget, NodeWritten, RegisterJob, SchedulerConfigWritten, StopAlloc, Written,
+    ChangeDeployment, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, Joined, LeadershipTarget,
+    NodeWritten, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability, StopAlloc,
+    Written,
 };
-use orch_http::local::{ByteStream, FrameStream, LogRequest, Position, RestartTarget};
-use orch_http::{Body, Consistency, ControlPlane, Error, Kind, LocalNode, Request, Response, Scope, Table, View};
+use orch_http::{Body, Consistency, ControlPlane, Error, Request, Response, Scope, Table, View};
+use orch_model::allocation::AllocHealth;
+use orch_model::deployment::{DeploymentReason, DeploymentStatus, Rollback};
 use orch_model::evaluation::{DesiredUpdates, Explanation};
 use orch_model::node::Eligibility;
 use orch_model::operator::SchedulerConfig;
-use orch_model::{AllocId, Allocation, EvalId, Evaluation, Job, JobKey, Namespace, Node, NodeId, StateIndex};
+use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey};
+use orch_model::{Namespace, Node, NodeId, StateIndex, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,10 +30,13 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub index: u64,
-    pub jobs: BTreeMap<JobKey, Arc<Job>>,
+    /// The versions of each job, newest first.
+    pub jobs: BTreeMap<JobKey, Vec<Arc<Job>>>,
     pub submissions: BTreeMap<(JobKey, u64), JobSubmission>,
     pub allocs: BTreeMap<AllocId, Arc<Allocation>>,
     pub evals: BTreeMap<EvalId, Arc<Evaluation>>,
+    pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
+    pub scaling: BTreeMap<JobKey, BTreeMap<String, Vec<ScalingEvent>>>,
     pub nodes: BTreeMap<NodeId, Arc<Node>>,
     pub scheduler: Arc<SchedulerConfig>,
     pub written: BTreeMap<Scope, u64>,
@@ -53,12 +59,13 @@ impl State {
             Scope::Namespace(Table::Jobs, namespace),
             Scope::Job(Table::Jobs, key.clone()),
         ]);
-        let existing = self.jobs.get(&key);
-        job.create_index = existing.map_or(StateIndex(index), |job| job.create_index);
+        let versions = self.jobs.entry(key).or_default();
+        job.create_index = versions.first().map_or(StateIndex(index), |job| job.create_index);
+        job.version = versions.first().map_or(0, |job| job.version + 1);
         job.modify_index = StateIndex(index);
         job.job_modify_index = StateIndex(index);
         let job = Arc::new(job);
-        self.jobs.insert(key, job.clone());
+        versions.insert(0, job.clone());
         job
     }
 
@@ -88,6 +95,21 @@ impl State {
         self.evals.insert(eval.id, Arc::new(eval));
     }
 
+    pub fn put_deployment(&mut self, mut deployment: Deployment) {
+        let key = deployment.job_key().clone();
+        let index = self.wrote(vec![
+            Scope::Table(Table::Deployments),
+            Scope::Namespace(Table::Deployments, key.namespace.clone()),
+            Scope::Job(Table::Deployments, key),
+            Scope::Deployment(deployment.id),
+        ]);
+        if deployment.create_index == StateIndex(0) {
+            deployment.create_index = StateIndex(index);
+        }
+        deployment.modify_index = StateIndex(index);
+        self.deployments.insert(deployment.id, Arc::new(deployment));
+    }
+
     pub fn put_node(&mut self, mut node: Node) {
         let index = self.wrote(vec![Scope::Table(Table::Nodes), Scope::Node(Table::Nodes, node.id)]);
         node.create_index = StateIndex(index);
@@ -111,20 +133,21 @@ impl View for State {
         Duration::ZERO
     }
     fn job(&self, key: &JobKey) -> Option<Arc<Job>> {
-        self.jobs.get(key).cloned()
+        self.jobs.get(key)?.first().cloned()
     }
     fn job_versions(&self, key: &JobKey) -> Vec<Arc<Job>> {
-        self.jobs.get(key).cloned().into_iter().collect()
+        self.jobs.get(key).cloned().unwrap_or_default()
     }
     fn jobs(&self, namespace: Option<&Namespace>, prefix: &str) -> Vec<Arc<Job>> {
-        let jobs = self.jobs.values().filter(|job| here(namespace, &job.namespace));
+        let jobs =
+            self.jobs.values().filter_map(|versions| versions.first()).filter(|job| here(namespace, &job.namespace));
         jobs.filter(|job| job.id.as_str().starts_with(prefix)).cloned().collect()
     }
     fn submission(&self, key: &JobKey, version: u64) -> Option<JobSubmission> {
         self.submissions.get(&(key.clone(), version)).cloned()
     }
     fn job_summary(&self, key: &JobKey) -> Option<JobSummary> {
-        let job = self.jobs.get(key)?;
+        let job = self.job(key)?;
         Some(JobSummary { job_id: job.id.to_string(), namespace: job.namespace.to_string(), ..JobSummary::default() })
     }
     fn alloc(&self, id: AllocId) -> Option<Arc<Allocation>> {
@@ -162,6 +185,29 @@ impl View for State {
     fn evals_of_job(&self, key: &JobKey) -> Vec<Arc<Evaluation>> {
         self.evals.values().filter(|eval| eval.job_key() == *key).cloned().collect()
     }
+    fn deployment(&self, id: DeploymentId) -> Option<Arc<Deployment>> {
+        self.deployments.get(&id).cloned()
+    }
+    fn deployments(&self, namespace: Option<&Namespace>) -> Vec<Arc<Deployment>> {
+        let mut found: Vec<_> =
+            self.deployments.values().filter(|found| here(namespace, &found.job_key().namespace)).cloned().collect();
+        found.sort_by_key(|deployment| (deployment.create_index, deployment.id));
+        found
+    }
+    fn deployments_between(&self, first: DeploymentId, last: DeploymentId) -> Vec<Arc<Deployment>> {
+        self.deployments.range(first..=last).map(|(_, deployment)| deployment.clone()).collect()
+    }
+    fn deployments_of_job(&self, key: &JobKey) -> Vec<Arc<Deployment>> {
+        let mut found = View::deployments(self, None);
+        found.retain(|deployment| deployment.job_key() == key);
+        found
+    }
+    fn allocs_of_deployment(&self, id: DeploymentId) -> Vec<Arc<Allocation>> {
+        self.allocs.values().filter(|alloc| alloc.deployment_id == Some(id)).cloned().collect()
+    }
+    fn scaling_events(&self, key: &JobKey) -> BTreeMap<String, Vec<ScalingEvent>> {
+        self.scaling.get(key).cloned().unwrap_or_default()
+    }
     fn node(&self, id: NodeId) -> Option<Arc<Node>> {
         self.nodes.get(&id).cloned()
     }
@@ -184,11 +230,13 @@ pub struct FakeControl {
     pub state: watch::Sender<Arc<State>>,
     /// How often a waiter came back, for whatever reason.
     pub woken: Mutex<usize>,
+    /// What was asked beyond what the state shows.
+    pub asked: Mutex<Vec<String>>,
 }
 
 impl FakeControl {
     pub fn new(state: State) -> Arc<Self> {
-        Arc::new(Self { state: watch::Sender::new(Arc::new(state)), woken: Mutex::new(0) })
+        Arc::new(Self { state: watch::Sender::new(Arc::new(state)), woken: Mutex::new(0), asked: Mutex::default() })
     }
 
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -198,9 +246,19 @@ impl FakeControl {
         result
     }
 
+    fn ask(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+
+    fn active(&self, id: DeploymentId, action: &str) -> Result<Arc<Deployment>, Error> {
+        let stored = self.state.borrow().deployments.get(&id).cloned();
+        let stored = stored.ok_or_else(|| Error::not_found("deployment not found"))?;
+        if stored.is_active() { Ok(stored) } else { Err(Error::invalid(format!("can't {action} terminal deployment"))) }
+    }
+
     fn written(&self, key: &JobKey, id: EvalId) -> Result<Written, Error> {
         let state = self.state.borrow().clone();
-        let job = state.jobs.get(key).ok_or_else(|| Error::not_found("job not found"))?;
+        let job = state.job(key).ok_or_else(|| Error::not_found("job not found"))?;
         Ok(Written {
             index: StateIndex(state.index),
             eval_id: Some(id),
@@ -224,7 +282,7 @@ impl ControlPlane for FakeControl {
     }
     async fn register_job(&self, request: RegisterJob) -> Result<Written, Error> {
         let key = request.job.key();
-        let found = self.state.borrow().jobs.get(&key).map(|job| job.job_modify_index.0);
+        let found = self.state.borrow().job(&key).map(|job| job.job_modify_index.0);
         if let Some(enforced) = request.enforce_index
             && enforced.0 != found.unwrap_or(0)
         {
@@ -239,13 +297,15 @@ impl ControlPlane for FakeControl {
         self.written(&key, request.eval_id)
     }
     async fn deregister_job(&self, request: DeregisterJob) -> Result<Written, Error> {
+        self.ask(format!("no_shutdown_delay={}", request.no_shutdown_delay));
         let written = self.written(&request.job, request.eval_id)?;
         if request.purge {
             self.change(|state| state.jobs.remove(&request.job));
         }
         Ok(written)
     }
-    async fn evaluate_job(&self, job: JobKey, eval_id: EvalId, _: bool) -> Result<Written, Error> {
+    async fn evaluate_job(&self, job: JobKey, eval_id: EvalId, force: bool) -> Result<Written, Error> {
+        self.ask(format!("force_reschedule={force}"));
         self.written(&job, eval_id)
     }
     async fn plan_job(&self, job: Arc<Job>) -> Result<DryRun, Error> {
@@ -253,13 +313,107 @@ impl ControlPlane for FakeControl {
         let failed = Explanation { nodes_evaluated: 3, nodes_filtered: 3, ..Explanation::default() };
         Ok(DryRun {
             index: StateIndex(state.index),
-            stored: state.jobs.get(&job.key()).cloned(),
+            stored: state.job(&job.key()),
             updates: BTreeMap::from([("web".into(), DesiredUpdates { place: 2, ..DesiredUpdates::default() })]),
             failed: BTreeMap::from([("web".into(), failed)]),
             created_evals: Vec::new(),
         })
     }
+    async fn change_deployment(&self, request: ChangeDeployment) -> Result<DeploymentWritten, Error> {
+        let ChangeDeployment { deployment, action, eval_id } = request;
+        let stored = self.active(deployment, action.as_str())?;
+        let (status, reason) = match action {
+            DeploymentAction::Pause => (DeploymentStatus::Paused, DeploymentReason::Paused),
+            DeploymentAction::Resume => (DeploymentStatus::Running, DeploymentReason::Running),
+            DeploymentAction::Fail => (DeploymentStatus::Failed, DeploymentReason::FailedByUser(Rollback::To(0))),
+        };
+        self.change(|state| state.put_deployment(Deployment { status, reason, ..Deployment::clone(&stored) }));
+        let index = StateIndex(self.state.borrow().index);
+        Ok(DeploymentWritten {
+            index,
+            eval_id: Some(eval_id),
+            eval_create_index: index,
+            deployment_modify_index: index,
+            reverted_version: (action == DeploymentAction::Fail).then_some(0),
+        })
+    }
+    async fn set_alloc_health(&self, request: SetAllocHealth) -> Result<DeploymentWritten, Error> {
+        let SetAllocHealth { deployment, healthy, unhealthy, eval_id } = request;
+        self.active(deployment, "set health of allocations of")?;
+        let words = healthy.iter().map(|id| (*id, true)).chain(unhealthy.iter().map(|id| (*id, false)));
+        for (id, healthy) in words {
+            let stored = self.state.borrow().allocs.get(&id).cloned();
+            let stored = stored.ok_or_else(|| Error::not_found(format!("unknown alloc {id}")))?;
+            self.change(|state| {
+                let health = AllocHealth { healthy, at: Timestamp(7), index: StateIndex(state.index + 1) };
+                state.put_alloc(Allocation { health: Some(health), ..Allocation::clone(&stored) });
+            });
+        }
+        let index = StateIndex(self.state.borrow().index);
+        Ok(DeploymentWritten {
+            index,
+            eval_id: Some(eval_id),
+            eval_create_index: index,
+            ..DeploymentWritten::default()
+        })
+    }
+    async fn revert_job(&self, request: RevertJob) -> Result<Written, Error> {
+        let RevertJob { job: key, to_version, enforce_prior, eval_id } = request;
+        let versions = self.state.borrow().job_versions(&key);
+        let current = versions.first().ok_or_else(|| Error::not_found("job not found"))?;
+        if let Some(enforced) = enforce_prior.filter(|enforced| *enforced != current.version) {
+            return Err(Error::job_version(enforced, current.version));
+        }
+        if current.version == to_version {
+            return Err(Error::invalid("can't revert to current version"));
+        }
+        let wanted = versions.iter().find(|job| job.version == to_version);
+        let wanted = wanted.ok_or_else(|| Error::not_found(format!("job at version {to_version} not found")))?;
+        self.change(|state| state.put_job(Job::clone(wanted)));
+        self.written(&key, eval_id)
+    }
+    async fn set_job_stability(&self, request: SetJobStability) -> Result<StateIndex, Error> {
+        let versions = self.state.borrow().job_versions(&request.job);
+        if !versions.iter().any(|job| job.version == request.version) {
+            return Err(Error::not_found(format!("job at version {} not found", request.version)));
+        }
+        self.ask(format!("stable={}", request.stable));
+        Ok(StateIndex(self.state.borrow().index))
+    }
+    async fn scale_job(&self, request: ScaleJob) -> Result<Written, Error> {
+        let ScaleJob { job: key, group, count, message, error, meta, eval_id, enforce_index } = request;
+        let stored = self.state.borrow().job(&key).ok_or_else(|| Error::not_found("job not found"))?;
+        if stored.group(&group).is_none() {
+            let refused = format!("task group {group:?} specified for scaling does not exist in job");
+            return Err(Error::invalid(refused));
+        }
+        if let Some(enforced) = enforce_index.filter(|enforced| *enforced != stored.job_modify_index) {
+            return Err(Error::job_index(enforced.0, Some(stored.job_modify_index.0)));
+        }
+        self.change(|state| {
+            let mut scaled = Job::clone(&stored);
+            let previous_count = scaled.task_groups[0].count;
+            if let Some(count) = count {
+                scaled.task_groups[0].count = i64::from(count);
+                state.put_job(scaled);
+            }
+            let event = ScalingEvent {
+                time: 7,
+                count: count.map(i64::from),
+                previous_count,
+                message,
+                error,
+                meta,
+                eval_id: count.map(|_| eval_id.to_string()),
+                create_index: state.index,
+            };
+            state.scaling.entry(key.clone()).or_default().entry(group).or_default().insert(0, event);
+        });
+        let written = self.written(&key, eval_id)?;
+        Ok(if count.is_none() { Written { eval_id: None, ..written } } else { written })
+    }
     async fn stop_alloc(&self, request: StopAlloc) -> Result<Written, Error> {
+        self.ask(format!("no_shutdown_delay={} reschedule={}", request.no_shutdown_delay, request.reschedule));
         let alloc = self.state.borrow().allocs.get(&request.alloc).cloned();
         let alloc = alloc.ok_or_else(|| Error::not_found("alloc not found"))?;
         self.written(&alloc.job_key(), request.eval_id)
@@ -306,6 +460,28 @@ impl ControlPlane for FakeControl {
     async fn force_leave(&self, _: &str, _: bool) -> Result<(), Error> {
         Ok(())
     }
+    async fn join(&self, addresses: Vec<String>) -> Result<Joined, Error> {
+        let (good, bad): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.starts_with("127."));
+        let errors = bad.iter().map(|address| format!("{address} does not answer")).collect();
+        Ok(Joined { joined: good.len(), errors })
+    }
+    async fn brake_status(&self) -> Result<BrakeStatus, Error> {
+        let released = self.asked.lock().unwrap().iter().any(|asked| asked == "release");
+        let held =
+            HeldNode { id: "a".into(), name: "node-1".into(), since: Timestamp(1_893_456_000_000_000_000).into() };
+        let held = if released { Vec::new() } else { vec![held] };
+        Ok(BrakeStatus {
+            tokens: 0.5,
+            capacity: 5.0,
+            refill_period: orch_model::Nanos::from_secs(60),
+            hold: orch_model::Nanos::from_secs(300),
+            held,
+        })
+    }
+    async fn brake_release(&self) -> Result<BrakeStatus, Error> {
+        self.ask("release".into());
+        self.brake_status().await
+    }
     async fn leader(&self) -> Option<String> {
         Some("127.0.0.1:4647".into())
     }
@@ -323,114 +499,5 @@ impl ControlPlane for FakeControl {
     }
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         BTreeMap::from([("raft".into(), BTreeMap::from([("state".into(), "Leader".into())]))])
-    }
-}
-
-/// A client with one allocation, whose one file is `alloc/logs/app.stdout.0`.
-pub struct FakeNode {
-    pub id: NodeId,
-    pub alloc: AllocId,
-    pub healthy: bool,
-}
-
-const FILE: &[u8] = b"hello\n";
-
-impl FakeNode {
-    fn check(&self, alloc: AllocId, path: &str) -> Result<(), Error> {
-        if alloc != self.alloc {
-            return Err(Error::not_found(format!("Unknown allocation \"{alloc}\"")));
-        }
-        match path.trim_start_matches('/') {
-            "" | "alloc/logs/app.stdout.0" => Ok(()),
-            path if path.starts_with("..") => Err(Error::invalid("Path escapes the alloc directory")),
-            path if path.starts_with("app/secrets") => {
-                Err(Error::new(Kind::Forbidden, "Reading secret file prohibited"))
-            }
-            path => Err(Error::not_found(format!("{path}: no such file or directory"))),
-        }
-    }
-
-    fn frame() -> StreamFrame {
-        StreamFrame {
-            offset: 6,
-            data: Blob(Bytes::from_static(FILE)),
-            file: "alloc/logs/app.stdout.0".into(),
-            file_event: String::new(),
-        }
-    }
-}
-
-#[async_trait]
-impl LocalNode for FakeNode {
-    fn node_id(&self) -> NodeId {
-        self.id
-    }
-    fn has_alloc(&self, alloc: AllocId) -> bool {
-        alloc == self.alloc
-    }
-    async fn list(&self, alloc: AllocId, path: &str) -> Result<Vec<FileInfo>, Error> {
-        self.check(alloc, path)?;
-        Ok(vec![FileInfo { name: "alloc".into(), is_dir: true, ..FileInfo::default() }])
-    }
-    async fn stat(&self, alloc: AllocId, path: &str) -> Result<FileInfo, Error> {
-        self.check(alloc, path)?;
-        Ok(FileInfo { name: "app.stdout.0".into(), size: 6, ..FileInfo::default() })
-    }
-    async fn read(&self, alloc: AllocId, path: &str, offset: u64, _: Option<u64>) -> Result<ByteStream, Error> {
-        self.check(alloc, path)?;
-        let rest = FILE.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        Ok(stream::iter([Ok(Bytes::from_static(rest))]).boxed())
-    }
-    async fn stream(&self, alloc: AllocId, path: &str, _: Position, _: bool) -> Result<FrameStream, Error> {
-        self.check(alloc, path)?;
-        Ok(stream::iter([Ok(Self::frame())]).boxed())
-    }
-    async fn logs(&self, alloc: AllocId, request: LogRequest) -> Result<FrameStream, Error> {
-        self.check(alloc, "")?;
-        let first = stream::iter([Ok(Self::frame())]);
-        if !request.follow {
-            return Ok(first.boxed());
-        }
-        let later = stream::once(async {
-            tokio::time::sleep(Duration::from_millis(2500)).await;
-            Ok(Self::frame())
-        });
-        Ok(first.chain(later).boxed())
-    }
-    async fn alloc_stats(&self, _: AllocId, _: Option<&str>) -> Result<AllocResourceUsage, Error> {
-        Ok(AllocResourceUsage::default())
-    }
-    async fn restart(&self, _: AllocId, which: RestartTarget) -> Result<(), Error> {
-        match which {
-            RestartTarget::Task(name) if name != "app" => Err(Error::not_found("unknown task")),
-            RestartTarget::Task(_) | RestartTarget::Running | RestartTarget::All => Ok(()),
-        }
-    }
-    async fn signal(&self, _: AllocId, _: Option<&str>, _: &str) -> Result<(), Error> {
-        Ok(())
-    }
-    async fn gc_alloc(&self, _: AllocId) -> Result<(), Error> {
-        Ok(())
-    }
-    async fn gc(&self) -> Result<(), Error> {
-        Ok(())
-    }
-    async fn host_stats(&self) -> Result<HostStats, Error> {
-        Ok(HostStats { uptime: 7, ..HostStats::default() })
-    }
-    fn metadata(&self) -> NodeMetadata {
-        NodeMetadata::default()
-    }
-    fn servers(&self) -> Vec<String> {
-        vec!["127.0.0.1:4647".into()]
-    }
-    async fn tunnel(&self, request: Request) -> Result<Response, Error> {
-        Ok(Response::new(Body::from(format!("a server answers {}", request.uri()))))
-    }
-    async fn health(&self) -> PartHealth {
-        if self.healthy { PartHealth::well() } else { PartHealth::unwell("no known servers") }
-    }
-    fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        BTreeMap::new()
     }
 }

@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub, reason = "tests")]
 
 mod fake;
+mod fake_node;
 
 mod blocking;
 mod client;
+mod deployments;
 mod malformed;
+mod operator;
 mod reads;
 mod routing;
+mod scaling;
+mod versions;
 mod writes;
 
 use std::sync::Arc;
@@ -16,17 +21,19 @@ use std::sync::Arc;
 use axum::Router;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
+use metrics_exporter_prometheus::PrometheusHandle;
 use orch_http::{Agent, AgentInfo, Body, ControlPlane, LocalNode, Request};
-use orch_model::allocation::{AllocPort, ClientStatus, DesiredStatus, TaskState, Transition};
+use orch_model::allocation::{AllocPort, TaskState};
+use orch_model::deployment::GroupRollout;
 use orch_model::evaluation::Trigger;
 use orch_model::job::{JobType, NetworkResource, Port};
-use orch_model::units::Usage;
-use orch_model::{AllocId, Allocation, EvalId, Evaluation, Job, MebiBytes, Mhz, NodeId, StateIndex, Timestamp};
+use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, Nanos, NodeId, Timestamp};
 use serde_json::Value;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use fake::{FakeControl, FakeNode, State};
+use fake::{FakeControl, State};
+use fake_node::FakeNode;
 
 /// The body and head of an answer.
 struct Answer {
@@ -46,6 +53,14 @@ impl Answer {
 }
 
 fn router(control: Option<Arc<FakeControl>>, local: Option<Arc<FakeNode>>) -> Router {
+    router_with_metrics(control, local, None)
+}
+
+fn router_with_metrics(
+    control: Option<Arc<FakeControl>>,
+    local: Option<Arc<FakeNode>>,
+    metrics: Option<PrometheusHandle>,
+) -> Router {
     let mut info = AgentInfo {
         name: "one".into(),
         region: "global".into(),
@@ -58,7 +73,7 @@ fn router(control: Option<Arc<FakeControl>>, local: Option<Arc<FakeNode>>) -> Ro
         control: control.map(|control| control as Arc<dyn ControlPlane>),
         local: local.map(|local| local as Arc<dyn LocalNode>),
         info,
-        metrics: None,
+        metrics,
         parse_job: Arc::new(|request| match request.job_hcl.as_str() {
             "job \"web\" {}" => Ok(Job { id: "web".into(), ..Job::default() }),
             _ => Err("1:1: expected a job block".into()),
@@ -95,38 +110,39 @@ fn job(id: &str) -> Job {
 }
 
 fn alloc(number: u32, job: &Arc<Job>) -> Allocation {
+    let port = AllocPort { ask: 0, value: 23456, address: "192.0.2.10".parse().unwrap(), ignore_collision: false };
     Allocation {
-        id: AllocId::from_uuid(uuid(number)),
-        job: job.clone(),
-        group: 0,
         index: number,
         node_id: NodeId::from_uuid(uuid(2)),
         eval_id: EvalId::from_uuid(uuid(1000)),
-        usage: Usage { cpu: Mhz(100), memory: MebiBytes(100), disk: MebiBytes(300) },
-        ports: [AllocPort { ask: 0, value: 23456, address: "192.0.2.10".parse().unwrap(), ignore_collision: false }]
-            .into_iter()
-            .collect(),
-        desired: DesiredStatus::Run,
-        stop_reason: None,
-        handed_over: false,
-        transition: Transition::default(),
-        client_status: ClientStatus::Pending,
+        ports: [port].into_iter().collect(),
         tasks: Arc::from([TaskState::default()]),
-        previous: None,
-        next: None,
-        deployment_id: None,
-        followup_eval: None,
-        scores: Arc::from([]),
-        create_index: StateIndex(0),
-        modify_index: StateIndex(0),
-        alloc_modify_index: StateIndex(0),
         create_time: Timestamp(1_893_456_000_000_000_000),
         modify_time: Timestamp(1_893_456_000_100_000_000),
+        ..orch_model::testing::alloc(u128::from(number), job)
     }
 }
 
 fn eval(number: u32, job: &Job) -> Evaluation {
     Evaluation::new(EvalId::from_uuid(uuid(number)), &job.key(), 50, JobType::Service, Trigger::JobRegister)
+}
+
+/// A deployment of `job`, which wants two allocations of its one group and has one that is well.
+fn deployment(number: u32, job: &Job) -> Deployment {
+    let group = GroupRollout {
+        auto_revert: true,
+        progress_deadline: Nanos::from_secs(600),
+        require_progress_by: Timestamp(1_893_456_600_000_000_000),
+        desired_total: 2,
+        placed: 2,
+        healthy: 1,
+        ..GroupRollout::default()
+    };
+    let groups = [("web".to_owned(), group)].into();
+    let id = DeploymentId::from_uuid(uuid(number));
+    let made = Deployment::new(id, job.version_key(), job.job_modify_index, 50, groups);
+    let (create_time, modify_time) = (job.submit_time, Timestamp(job.submit_time.0 + 1));
+    Deployment { create_time, modify_time, ..made }
 }
 
 /// A job `web` with two allocations on the one node.

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use orch_http::Body;
 use orch_model::{AllocId, NodeId};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::fake::FakeNode;
-use super::{get, put, router, send, small_cluster, small_node, uuid};
+use super::fake_node::FakeNode;
+use super::{get, job, put, router, send, small_cluster, small_node, uuid};
 
 #[tokio::test]
 async fn an_allocation_of_this_machine_is_answered_here() {
@@ -112,4 +113,31 @@ async fn logs_are_frames_with_a_sign_of_life_for_each_silent_second() {
     assert_eq!(get(&router, &logs).await.body, frame);
     assert_eq!(get(&router, &format!("{logs}&plain=true")).await.body, "hello\n");
     assert_eq!(get(&router, &format!("{logs}&follow=true")).await.body, format!("{frame}{{}}{{}}{frame}"));
+}
+
+#[tokio::test]
+async fn whole_answers_are_compressed_where_that_is_accepted_and_streams_never() {
+    let control = small_cluster();
+    for number in 0..20 {
+        control.change(|state| state.put_job(job(&format!("job-{number}"))));
+    }
+    let router = router(Some(control), Some(small_node()));
+    let ask = async |uri: &str, accepted: &str| {
+        let request = http::Request::builder().uri(uri).header("accept-encoding", accepted).body(Body::empty());
+        let (parts, body) = router.clone().oneshot(request.unwrap()).await.unwrap().into_parts();
+        (parts.headers, body.collect().await.unwrap().to_bytes())
+    };
+    let plain = get(&router, "/v1/jobs").await;
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), ("", "accept-encoding"));
+    let (headers, packed) = ask("/v1/jobs", "gzip").await;
+    assert_eq!(headers["content-encoding"], "gzip");
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(headers["x-nomad-index"], plain.header("x-nomad-index"));
+    assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() * 4 < plain.body.len(), "{}", packed.len());
+    assert_eq!(ask("/v1/jobs", "gzip;q=0").await.1, plain.body.as_bytes());
+    let logs = format!("/v1/client/fs/logs/{}?task=app&type=stdout", uuid(1));
+    for small_or_streamed in ["/v1/status/leader", &logs] {
+        let (headers, body) = ask(small_or_streamed, "gzip").await;
+        assert!(!headers.contains_key("content-encoding") && !body.starts_with(&[0x1f]), "{small_or_streamed}");
+    }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use orch_model::Node;
-use orch_model::job::{Constraint, Operator, Version, VersionConstraints, VersionRule};
+use orch_model::job::{Affinity, Constraint, Operator, Version, VersionConstraints, VersionRule};
 use regex::{Regex, RegexBuilder};
 
 /// The most memory that a compiled expression takes.
@@ -19,9 +19,9 @@ pub(crate) struct Compiled {
     text: String,
 }
 
-/// One side of a constraint.
+/// One side of a constraint, or what a spread or a distinct property looks at.
 #[derive(Debug)]
-enum Target {
+pub(crate) enum Target {
     Literal(String),
     NodeId,
     NodeName,
@@ -52,16 +52,19 @@ enum Test {
 
 impl Compiled {
     pub(crate) fn new(constraint: &Constraint) -> Self {
-        let right = Target::parse(&constraint.r_target);
-        let literal = if let Target::Literal(text) = &right { Some(text.as_str()) } else { None };
-        let operator = if constraint.operand.is_empty() { "=" } else { &constraint.operand };
-        let text = format!("{} {operator} {}", constraint.l_target, constraint.r_target);
-        Self {
-            test: Test::of(constraint.operator(), literal),
-            left: Target::parse(&constraint.l_target),
-            right,
-            text: text.trim_end().to_owned(),
-        }
+        let Constraint { l_target, r_target, operand } = constraint;
+        let right = Target::parse(r_target);
+        let word = if operand.is_empty() { "=" } else { operand };
+        let text = format!("{l_target} {word} {r_target}").trim_end().to_owned();
+        Self { test: Test::of(constraint.operator(), right.literal()), left: Target::parse(l_target), right, text }
+    }
+
+    /// What an affinity asks, its weight apart.
+    pub(crate) fn of_affinity(affinity: &Affinity) -> Self {
+        let Affinity { l_target, r_target, operand, weight: _ } = affinity;
+        let constraint =
+            Constraint { l_target: l_target.clone(), r_target: r_target.clone(), operand: operand.clone() };
+        Self::new(&constraint)
     }
 
     /// The constraint as explanations show it.
@@ -162,7 +165,7 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Target {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let Some(inside) = text.strip_prefix("${") else { return Self::Literal(text.to_owned()) };
         let Some(name) = inside.strip_suffix('}') else { return Self::Unknown };
         match name {
@@ -179,7 +182,12 @@ impl Target {
         }
     }
 
-    fn is_unique(&self) -> bool {
+    fn literal(&self) -> Option<&str> {
+        if let Self::Literal(text) = self { Some(text) } else { None }
+    }
+
+    /// Whether nodes of one class may answer differently.
+    pub(crate) fn is_unique(&self) -> bool {
         match self {
             Self::NodeId | Self::NodeName => true,
             Self::Attribute(key) | Self::Meta(key) => key.starts_with("unique."),
@@ -187,7 +195,8 @@ impl Target {
         }
     }
 
-    fn of<'a>(&'a self, node: &'a Node) -> Option<Cow<'a, str>> {
+    /// What it stands for on `node`; `None` if nothing.
+    pub(crate) fn of<'a>(&'a self, node: &'a Node) -> Option<Cow<'a, str>> {
         let described = &*node.described;
         let text = match self {
             Self::NodeId => return Some(node.id.to_string().into()),

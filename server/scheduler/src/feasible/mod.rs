@@ -2,19 +2,26 @@
 //!
 //! What a group demands is compiled once per version of its job. Most of it looks only at what nodes of one computed
 //! class share, so it is answered once per class; what looks at a node alone (`${node.unique.name}`) is asked again for
-//! each. What depends on other allocations (`distinct_hosts`) is seen when a node is chosen.
+//! each. What depends on other allocations (`distinct_hosts`, `distinct_property`) is seen when a node is chosen; what
+//! makes one feasible node better than another (affinities, spreads) is compiled here, too, and used in `rank`.
 
 use std::collections::BTreeMap;
 
-use orch_model::job::{AskError, GroupAsk, NetworkMode, Operator, TaskGroup};
+use orch_model::job::{AskError, Constraint, GroupAsk, NetworkMode, Operator, TaskGroup};
 use orch_model::node::{ComputedClass, NodeDescription};
 use orch_model::{Job, Node};
 
 mod constraint;
 mod table;
+mod traits;
 
-pub(crate) use constraint::Compiled;
+pub(crate) use constraint::{Compiled, Target};
 pub(crate) use table::{NO_CLASS, NodeTable};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use traits::affinity_of;
+pub(crate) use traits::{NO_VALUE, Traits};
+
+use crate::rank::SpreadRule;
 
 /// The reason that is counted for nodes ruled out because another allocation is there.
 pub(crate) const DISTINCT_HOSTS: &str = "distinct_hosts";
@@ -28,6 +35,16 @@ pub(crate) struct GroupRules {
     pub(crate) count: f64,
     /// Whether no other allocation of the job, or of the group, may be on the node.
     pub(crate) distinct: Option<Distinct>,
+    /// How many allocations may share the value of a property.
+    pub(crate) properties: Vec<PropertyRule>,
+    /// What nodes should rather fulfil, with the weight of each.
+    pub(crate) affinities: Vec<(Compiled, i64)>,
+    /// How allocations should spread.
+    pub(crate) spreads: Vec<SpreadRule>,
+    /// Whether a replacement goes where its predecessor was, if there is room.
+    pub(crate) is_sticky: bool,
+    /// Whether a task may use more memory than it reserves, where the cluster allows that.
+    pub(crate) has_memory_max: bool,
     pool: String,
     datacenters: Vec<String>,
     checks: Vec<Check>,
@@ -42,6 +59,18 @@ pub(crate) enum Distinct {
     Group,
     /// Those of the job.
     Job,
+}
+
+/// A limit on how many allocations may be on nodes that share the value of a property.
+#[derive(Debug)]
+pub(crate) struct PropertyRule {
+    /// The property as it is written.
+    pub(crate) text: String,
+    pub(crate) target: Target,
+    /// How many.
+    pub(crate) allowed: u32,
+    /// Which allocations count.
+    pub(crate) among: Distinct,
 }
 
 /// Something that nodes of one class answer alike.
@@ -72,6 +101,15 @@ impl GroupRules {
             ask: group.ask()?,
             count: group.count.max(1) as f64,
             distinct: None,
+            properties: Vec::new(),
+            affinities: Vec::new(),
+            spreads: SpreadRule::compile(job.spreads.iter().chain(&group.spreads), group.count.max(1) as f64),
+            is_sticky: group.ephemeral_disk.as_ref().is_some_and(|disk| disk.sticky),
+            has_memory_max: group
+                .tasks
+                .iter()
+                .filter_map(|task| task.resources.as_ref())
+                .any(|resources| resources.memory_max_mb != 0),
             pool: job.node_pool.clone(),
             datacenters: job.datacenters.clone(),
             checks: Vec::new(),
@@ -87,6 +125,10 @@ impl GroupRules {
         for constraint in group.constraints.iter().chain(group.tasks.iter().flat_map(|task| &task.constraints)) {
             rules.add(constraint, Distinct::Group);
         }
+        let of_tasks = group.tasks.iter().flat_map(|task| &task.affinities);
+        for affinity in job.affinities.iter().chain(&group.affinities).chain(of_tasks) {
+            rules.affinities.push((Compiled::of_affinity(affinity), affinity.weight));
+        }
         if let Some(network) = group.networks.first()
             && network.mode() != Some(NetworkMode::None)
         {
@@ -97,7 +139,16 @@ impl GroupRules {
         Ok(rules)
     }
 
-    fn add(&mut self, constraint: &orch_model::job::Constraint, level: Distinct) {
+    fn add(&mut self, constraint: &Constraint, level: Distinct) {
+        if constraint.operator() == Some(Operator::DistinctProperty) {
+            self.properties.push(PropertyRule {
+                text: constraint.l_target.clone(),
+                target: Target::parse(&constraint.l_target),
+                allowed: constraint.r_target.parse().unwrap_or(1),
+                among: level,
+            });
+            return;
+        }
         if constraint.operator() == Some(Operator::DistinctHosts) {
             if !matches!(constraint.r_target.as_str(), "false" | "0" | "f" | "F" | "FALSE" | "False") {
                 self.distinct = self.distinct.max(Some(level));

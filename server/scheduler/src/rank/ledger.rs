@@ -25,6 +25,10 @@ pub(crate) struct Delta {
     pub(crate) ports: SmallVec<[(IpAddr, u16); 1]>,
     /// The ports that predecessors hand over to them.
     pub(crate) released: SmallVec<[(IpAddr, u16); 1]>,
+    /// The cores that placements take.
+    pub(crate) cores: SmallVec<[u16; 4]>,
+    /// The cores that predecessors hand over to them.
+    pub(crate) released_cores: SmallVec<[u16; 4]>,
     /// How many allocations of the job there will be, per group.
     live: SmallVec<[(u16, u32); 1]>,
 }
@@ -38,6 +42,8 @@ impl Delta {
             allocs: 0,
             ports: SmallVec::new(),
             released: SmallVec::new(),
+            cores: SmallVec::new(),
+            released_cores: SmallVec::new(),
             live: SmallVec::new(),
         }
     }
@@ -55,6 +61,11 @@ impl Delta {
     /// How many allocations of the job there will be.
     pub(crate) fn of_job(&self) -> u32 {
         self.live.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How many allocations of the job there will be, per group.
+    pub(crate) fn live(&self) -> &[(u16, u32)] {
+        &self.live
     }
 
     /// Notes one more allocation of `group`.
@@ -90,6 +101,11 @@ impl Ledger {
         }
         self.known = self.deltas.len();
         &self.by_place
+    }
+
+    /// Every node's changes.
+    pub(crate) fn deltas(&self) -> &[Delta] {
+        &self.deltas
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&Delta> {

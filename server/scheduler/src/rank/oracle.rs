@@ -13,8 +13,8 @@ use orch_model::units::Usage;
 use orch_model::{AllocId, Allocation, Job, Node, NodeId};
 use orch_state::State;
 
-use super::{Scores, fit};
-use crate::feasible::{Distinct, GroupRules};
+use super::{Points, Scores, Total, fit};
+use crate::feasible::{Distinct, GroupRules, Target, affinity_of};
 use crate::overlay::Overlay;
 
 /// Something that holds resources of a node.
@@ -23,6 +23,16 @@ struct Holder {
     id: AllocId,
     usage: Usage,
     ports: Vec<AllocPort>,
+    cores: Vec<u16>,
+}
+
+/// One placement being checked.
+#[derive(Debug, Clone, Copy)]
+struct Question<'q> {
+    rules: &'q GroupRules,
+    group: &'q str,
+    plan: &'q Plan,
+    previous: Option<&'q Arc<Allocation>>,
 }
 
 /// The cluster as the placements of a plan find it, one after the other.
@@ -43,12 +53,16 @@ pub fn check(state: &State, overlay: &Overlay, seed: Seed, plan: &Plan) -> Resul
     for placement in &plan.placements {
         let group = job.task_groups.get(usize::from(placement.group)).ok_or("there is no such group")?;
         let rules = GroupRules::compile(job, group).map_err(|error| error.to_string())?;
-        let best = cluster.best(&rules, &group.name, plan, placement);
+        let previous = placement.previous.and_then(|id| state.alloc(&id));
+        let question = Question { rules: &rules, group: &group.name, plan, previous };
+        let best = cluster.best(&question);
+        let name = format!("{}[{}]", group.name, placement.index);
         if best.map(|(_, node)| node) != Some(placement.node_id) {
-            return Err(format!(
-                "{}[{}] went to {}, the best node is {best:?}",
-                group.name, placement.index, placement.node_id
-            ));
+            return Err(format!("{name} went to {}, the best node is {best:?}", placement.node_id));
+        }
+        let cores = state.node(&placement.node_id).map(|node| cluster.free_cores(&question, node)).unwrap_or_default();
+        if !cores.starts_with(&placement.cores) || placement.cores.len() != rules.ask.cores as usize {
+            return Err(format!("{name} got the cores {:?} of {cores:?}", placement.cores));
         }
         cluster.commit(&group.name, plan, placement);
     }
@@ -59,7 +73,8 @@ impl<'a> Cluster<'a> {
     fn new(state: &'a State, overlay: &Overlay, seed: Seed, job: &Job, plan: &Plan) -> Self {
         let mut cluster = Self { state, seed, holders: BTreeMap::new(), live: BTreeMap::new() };
         for alloc in state.allocs().filter(|alloc| alloc.holds_resources()) {
-            let holder = Holder { id: alloc.id, usage: alloc.usage, ports: alloc.ports.to_vec() };
+            let holder =
+                Holder { id: alloc.id, usage: alloc.usage, ports: alloc.ports.to_vec(), cores: alloc.cores.to_vec() };
             cluster.holders.entry(alloc.node_id).or_default().push(holder);
         }
         for item in overlay.pending(state) {
@@ -70,7 +85,7 @@ impl<'a> Cluster<'a> {
                 ignore_collision: false,
             };
             let ports = item.ports.iter().map(port).collect();
-            let holder = Holder { id: AllocId::default(), usage: item.usage, ports };
+            let holder = Holder { id: AllocId::default(), usage: item.usage, ports, cores: item.cores.to_vec() };
             cluster.holders.entry(item.node).or_default().push(holder);
         }
         let replaced = |id: &AllocId| plan.placements.iter().any(|placement| placement.previous == Some(*id));
@@ -85,30 +100,92 @@ impl<'a> Cluster<'a> {
         cluster
     }
 
-    fn best(&self, rules: &GroupRules, group: &str, plan: &Plan, placement: &Placement) -> Option<(u64, NodeId)> {
-        let previous = placement.previous.and_then(|id| self.state.alloc(&id));
-        let scored = self.state.nodes().filter(|node| node.is_ready() && rules.accepts(node)).filter_map(|node| {
-            let score = self.score(rules, group, plan, previous, node)?;
-            Some((score, self.seed.rank(node.id.as_uuid()), node.id))
-        });
-        let best = scored.max_by(|(a, x, _), (b, y, _)| a.total_cmp(b).then(x.cmp(y)));
-        best.map(|(score, _, node)| (score.to_bits(), node))
+    /// The best node, with its score.
+    fn best(&self, question: &Question<'_>) -> Option<(f64, NodeId)> {
+        let scored: Vec<(Total, u64, NodeId)> = self
+            .state
+            .nodes()
+            .filter(|node| node.is_ready() && question.rules.accepts(node))
+            .filter_map(|node| Some((self.score(question, node)?, self.seed.rank(node.id.as_uuid()), node.id)))
+            .collect();
+        let sticks =
+            |id: &NodeId| question.rules.is_sticky && question.previous.is_some_and(|previous| previous.node_id == *id);
+        let stuck = scored.iter().find(|(.., node)| sticks(node));
+        let (total, _, node) = stuck.or_else(|| scored.iter().max())?;
+        Some((total.to_f64(), *node))
+    }
+
+    /// The allocation that stops for the placement.
+    fn leaving(&self, question: &Question<'_>) -> Option<AllocId> {
+        let old = question.previous?;
+        question.plan.stops.iter().any(|stop| stop.alloc_id == old.id).then_some(old.id)
+    }
+
+    /// The allocation on `node` whose resources the placement takes over.
+    fn handing_over(&self, question: &Question<'_>, node: &Node) -> Option<AllocId> {
+        let old = question.previous.filter(|old| old.node_id == node.id && old.holds_resources())?;
+        (old.desired.is_stop() || self.leaving(question).is_some()).then_some(old.id)
+    }
+
+    /// How many live allocations are on nodes with each value of `target`, and the value of each node.
+    fn shared_out(
+        &self,
+        question: &Question<'_>,
+        target: &Target,
+        counts: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, u32> {
+        let leaving = self.leaving(question);
+        let mut used = BTreeMap::new();
+        for node in self.state.nodes() {
+            let Some(value) = target.of(node) else { continue };
+            let here =
+                self.live.iter().filter(|(id, (group, at))| *at == node.id && Some(**id) != leaving && counts(group));
+            *used.entry(value.into_owned()).or_default() += u32::try_from(here.count()).unwrap_or(u32::MAX);
+        }
+        used
+    }
+
+    /// Whether a distinct property keeps the placement from a node.
+    fn is_closed(&self, question: &Question<'_>, node: &Node) -> bool {
+        question.rules.properties.iter().any(|rule| {
+            let Some(value) = rule.target.of(node) else { return true };
+            let used = self.shared_out(question, &rule.target, |group| match rule.among {
+                Distinct::Job => true,
+                Distinct::Group => group == question.group,
+            });
+            used.get(&*value).is_some_and(|used| *used >= rule.allowed)
+        })
+    }
+
+    /// What the spreads say of a node.
+    fn spread(&self, question: &Question<'_>, node: &Node) -> Option<Points> {
+        let rules = &question.rules.spreads;
+        let of_rule = |rule: &super::SpreadRule| {
+            let used = self.shared_out(question, &rule.target, |group| group == question.group);
+            let Some(value) = rule.target.of(node) else { return Points::MINUS_ONE };
+            let (values, used): (Vec<String>, Vec<u32>) = used.into_iter().unzip();
+            let at = values.iter().position(|known| *known == *value);
+            at.and_then(|at| rule.boosts(&values, &used).get(at).copied()).unwrap_or(Points::MINUS_ONE)
+        };
+        let sum = rules.iter().map(of_rule).fold(Points::ZERO, Points::plus);
+        (!rules.is_empty()).then_some(sum)
+    }
+
+    /// The cores that the placement could have on a node, ascending.
+    fn free_cores(&self, question: &Question<'_>, node: &Node) -> Vec<u16> {
+        let handing_over = self.handing_over(question, node);
+        let holders = self.holders.get(&node.id).map_or(&[][..], Vec::as_slice);
+        let others = || holders.iter().filter(|holder| Some(holder.id) != handing_over);
+        let mut free = node.described.resources.reservable_cores.clone();
+        free.retain(|core| !others().any(|holder| holder.cores.contains(core)));
+        free.sort_unstable();
+        free
     }
 
     /// The final score of a node; `None` if it has no room.
-    fn score(
-        &self,
-        rules: &GroupRules,
-        group: &str,
-        plan: &Plan,
-        previous: Option<&Arc<Allocation>>,
-        node: &Node,
-    ) -> Option<f64> {
-        let stop = previous.and_then(|old| plan.stops.iter().find(|stop| stop.alloc_id == old.id));
-        let here = previous.filter(|old| old.node_id == node.id);
-        let leaving = here.filter(|_| stop.is_some()).map(|old| old.id);
-        let handing_over =
-            here.filter(|old| (stop.is_some() || old.desired.is_stop()) && old.holds_resources()).map(|old| old.id);
+    fn score(&self, question: &Question<'_>, node: &Node) -> Option<Total> {
+        let Question { rules, group, plan, previous } = *question;
+        let leaving = self.leaving(question);
         let others = || self.live.iter().filter(|(id, (_, at))| *at == node.id && Some(**id) != leaving);
         let collisions = others().filter(|(_, (other, _))| other == group).count();
         match rules.distinct {
@@ -116,33 +193,30 @@ impl<'a> Cluster<'a> {
             Some(Distinct::Group) if collisions > 0 => return None,
             Some(Distinct::Job | Distinct::Group) | None => {}
         }
+        if self.is_closed(question, node) || self.free_cores(question, node).len() < rules.ask.cores as usize {
+            return None;
+        }
+        let handing_over = self.handing_over(question, node);
         let holders = self.holders.get(&node.id).map_or(&[][..], Vec::as_slice);
         let (theirs, taken_over): (Vec<_>, Vec<_>) = holders.iter().partition(|holder| Some(holder.id) != handing_over);
-        let used = theirs.iter().fold(rules.ask.usage, |sum, holder| sum.saturating_add(holder.usage));
+        let resources = &node.described.resources;
+        let mut asked = rules.ask.usage;
+        asked.cpu.0 += rules.ask.cores * (resources.cpu.0 / resources.total_cores.max(1));
+        let used = theirs.iter().fold(asked, |sum, holder| sum.saturating_add(holder.usage));
         let allocs = holders.len() + usize::from(taken_over.is_empty());
         let max = node.described.max_allocs as usize;
         if !used.fits_in(node.capacity()) || (max > 0 && allocs > max) || !ports_fit(rules, node, &theirs, &taken_over)
         {
             return None;
         }
+        let stop = previous.and_then(|old| plan.stops.iter().find(|stop| stop.alloc_id == old.id));
         let is_updated = stop.is_some_and(|stop| stop.reason == StopReason::Updated);
-        let is_penalised = !is_updated && self.failed_on(previous, node.id);
+        let is_penalised = !is_updated && previous.is_some_and(|previous| failed_on(previous, node.id));
         let fit = fit(self.state.meta().scheduler.algorithm, used, node.capacity());
         let collisions = u32::try_from(collisions).unwrap_or(u32::MAX);
-        Some(Scores::new(fit, collisions, rules.count, is_penalised).normalized())
-    }
-
-    /// Whether an allocation, or one in the row of failures before it, failed on a node.
-    fn failed_on(&self, previous: Option<&Arc<Allocation>>, node: NodeId) -> bool {
-        let mut nodes = Vec::new();
-        let mut current = previous;
-        while let Some(alloc) = current.filter(|alloc| alloc.client_status == ClientStatus::Failed) {
-            if !nodes.contains(&alloc.node_id) {
-                nodes.push(alloc.node_id);
-            }
-            current = alloc.previous.and_then(|id| self.state.alloc(&id));
-        }
-        nodes.iter().take(6).any(|failed| *failed == node)
+        let affinity = (!rules.affinities.is_empty()).then(|| affinity_of(rules.affinities.iter(), node));
+        let spread = self.spread(question, node);
+        Some(Scores { affinity, spread, ..Scores::new(fit, collisions, rules.count, is_penalised) }.total())
     }
 
     fn commit(&mut self, group: &str, plan: &Plan, placement: &Placement) {
@@ -155,8 +229,8 @@ impl<'a> Cluster<'a> {
                 holders.retain(|holder| holder.id != previous);
             }
         }
-        let ports = placement.ports.to_vec();
-        holders.push(Holder { id: placement.alloc_id, usage: placement.usage, ports });
+        let (ports, cores) = (placement.ports.to_vec(), placement.cores.to_vec());
+        holders.push(Holder { id: placement.alloc_id, usage: placement.usage, ports, cores });
         self.live.insert(placement.alloc_id, (group.to_owned(), placement.node_id));
     }
 
@@ -167,14 +241,21 @@ impl<'a> Cluster<'a> {
             let Some(group) = job.group(name).filter(|_| *queued > 0 && !job.all_at_once) else { continue };
             let rules = GroupRules::compile(job, group).map_err(|error| error.to_string())?;
             let room = self.state.nodes().find(|node| {
-                node.is_ready() && rules.accepts(node) && self.score(&rules, name, plan, None, node).is_some()
+                let question = Question { rules: &rules, group: name, plan, previous: None };
+                node.is_ready() && rules.accepts(node) && self.score(&question, node).is_some()
             });
-            if let Some(node) = room.filter(|_| rules.distinct.is_none()) {
+            if let Some(node) = room.filter(|_| rules.distinct.is_none() && rules.properties.is_empty()) {
                 return Err(format!("{queued} of {name} are queued, but node {} has room", node.id));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a failed allocation, or one of those that it remembers, failed on a node.
+fn failed_on(previous: &Allocation, node: NodeId) -> bool {
+    let remembered = previous.reschedules.iter().rev().take(5).any(|event| event.node == node);
+    previous.client_status == ClientStatus::Failed && (previous.node_id == node || remembered)
 }
 
 fn ports_fit(rules: &GroupRules, node: &Node, theirs: &[&Holder], taken_over: &[&Holder]) -> bool {

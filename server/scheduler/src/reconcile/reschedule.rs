@@ -1,48 +1,35 @@
-//! When a failed allocation is placed again, read off the chain of allocations that it replaces.
+//! When a failed allocation is placed again, and what its replacement remembers of the failures before it.
 
 use std::sync::Arc;
 
-use orch_model::allocation::ClientStatus;
+use orch_model::allocation::RescheduleEvent;
 use orch_model::job::{DelayFunction, ReschedulePolicy};
 use orch_model::time::{Nanos, Timestamp};
-use orch_model::{AllocId, Allocation, NodeId};
+use orch_model::{Allocation, NodeId};
 use smallvec::SmallVec;
+
+/// Failed allocations that become due within this time of each other are looked at together.
+pub const WINDOW: Nanos = Nanos::from_secs(5);
 
 /// What is due within this time is due now.
 const SOON: Nanos = Nanos::from_secs(1);
 
-/// How many earlier failures are looked at: enough for any sensible delay to have reached its limit.
-const REMEMBERED: usize = 32;
+/// How many earlier failures are remembered where attempts are not counted: enough for every delay function.
+const REMEMBERED: usize = 5;
 
-/// On how many nodes of earlier failures a replacement is not welcome.
-const PENALISED: usize = 5;
-
-/// Finds an allocation of the same job.
-type Find<'f, 'a> = &'f dyn Fn(&AllocId) -> Option<&'a Arc<Allocation>>;
-
-/// An earlier failure of the same name that was followed by a replacement.
-#[derive(Debug, Clone, Copy)]
-struct Failure {
-    at: Timestamp,
-    replaced_at: Timestamp,
-}
-
-/// When `failed` is to be replaced; `None` if its policy does not allow another attempt.
-pub(super) fn due<'a>(policy: &ReschedulePolicy, failed: &'a Allocation, find: Find<'_, 'a>) -> Option<Timestamp> {
-    if !policy.is_enabled() {
-        return None;
-    }
+/// When a failed allocation is to be replaced; `None` if its policy does not allow another attempt.
+///
+/// The delay counts from the failure. Policies with `unlimited` always allow another; others allow `attempts` within
+/// `interval`, counted back from the failure.
+pub fn due(policy: &ReschedulePolicy, failed: &Allocation) -> Option<Timestamp> {
     let at = failed_at(failed);
-    let earlier = failures_before(failed, find);
-    if !policy.unlimited() {
-        let counts =
-            |failure: &&Failure| policy.interval() <= Nanos::ZERO || at.since(failure.replaced_at) < policy.interval();
-        let attempts = i64::try_from(earlier.iter().filter(counts).count()).unwrap_or(i64::MAX);
-        if attempts >= policy.attempts() {
-            return None;
-        }
-    }
-    Some(at.plus(next_delay(policy, &earlier, at)))
+    let has_attempts = if policy.unlimited() {
+        true
+    } else {
+        let attempts = counted(policy, &failed.reschedules, at).len();
+        i64::try_from(attempts).unwrap_or(i64::MAX) < policy.attempts()
+    };
+    has_attempts.then(|| at.plus(next_delay(policy, &failed.reschedules, at)))
 }
 
 /// Whether what is due then should be done now.
@@ -50,104 +37,182 @@ pub(super) fn is_now(due: Timestamp, now: Timestamp) -> bool {
     due <= now.plus(SOON)
 }
 
-/// The nodes on which an allocation and those before it failed, latest first.
-pub(super) fn failed_on<'a>(failed: &'a Allocation, find: Find<'_, 'a>) -> SmallVec<[NodeId; 2]> {
+/// The failures that a replacement of `failed` remembers, that one included.
+pub(super) fn history(policy: &ReschedulePolicy, failed: &Allocation, now: Timestamp) -> Arc<[RescheduleEvent]> {
+    let at = failed_at(failed);
+    let earlier = counted(policy, &failed.reschedules, at);
+    let earlier = if policy.unlimited() { last(earlier, REMEMBERED - 1) } else { earlier };
+    let delay = next_delay(policy, &failed.reschedules, at);
+    let event = RescheduleEvent { at: now, alloc: failed.id, node: failed.node_id, delay };
+    earlier.iter().copied().chain([event]).collect()
+}
+
+/// The nodes on which a failed allocation and those that it remembers failed, latest first.
+pub(super) fn failed_on(failed: &Allocation) -> SmallVec<[NodeId; 2]> {
     let mut nodes = SmallVec::new();
-    let mut current = Some(failed);
-    while let Some(alloc) = current.filter(|alloc| alloc.client_status == ClientStatus::Failed) {
-        if nodes.len() > PENALISED {
-            break;
+    let earlier = last(&failed.reschedules, REMEMBERED).iter().rev().map(|event| event.node);
+    for node in [failed.node_id].into_iter().chain(earlier) {
+        if !nodes.contains(&node) {
+            nodes.push(node);
         }
-        if !nodes.contains(&alloc.node_id) {
-            nodes.push(alloc.node_id);
-        }
-        current = alloc.previous.and_then(|id| find(&id)).map(|alloc| &**alloc);
     }
     nodes
 }
 
-/// When an allocation failed: the end of its last task.
+/// When an allocation failed: the end of its last task, as far as the servers' clock allows that.
 fn failed_at(alloc: &Allocation) -> Timestamp {
     let last = alloc.tasks.iter().map(|task| task.finished_at).max().unwrap_or_default();
-    if last.is_none() { alloc.modify_time } else { last }
+    // What a client says of times is bounded by what the servers saw: a wrong clock neither puts off nor hurries.
+    if last.is_none() { alloc.modify_time } else { last.max(alloc.create_time).min(alloc.modify_time) }
 }
 
-/// The failures that led to `alloc`, oldest first.
-fn failures_before<'a>(alloc: &'a Allocation, find: Find<'_, 'a>) -> Vec<Failure> {
-    let mut failures = Vec::new();
-    let mut successor = alloc;
-    while failures.len() < REMEMBERED
-        && let Some(previous) = successor.previous.and_then(|id| find(&id))
-        && previous.client_status == ClientStatus::Failed
-    {
-        failures.push(Failure { at: failed_at(previous), replaced_at: successor.create_time });
-        successor = previous;
+/// The failures that count as attempts for one at `at`.
+fn counted<'e>(policy: &ReschedulePolicy, events: &'e [RescheduleEvent], at: Timestamp) -> &'e [RescheduleEvent] {
+    let is_old = |event: &RescheduleEvent| at.since(event.at) >= policy.interval();
+    if policy.unlimited() || policy.interval() <= Nanos::ZERO {
+        return events;
     }
-    failures.reverse();
-    failures
+    events.get(events.partition_point(is_old)..).unwrap_or_default()
+}
+
+fn last(events: &[RescheduleEvent], most: usize) -> &[RescheduleEvent] {
+    events.get(events.len().saturating_sub(most)..).unwrap_or(events)
 }
 
 /// How long to wait after the failure at `at`, given those before it.
-fn next_delay(policy: &ReschedulePolicy, earlier: &[Failure], at: Timestamp) -> Nanos {
-    let mut delays: SmallVec<[Nanos; 8]> = SmallVec::new();
-    let mut last_replaced = None;
-    for (failed_at, replaced_at) in
-        earlier.iter().map(|failure| (failure.at, Some(failure.replaced_at))).chain([(at, None)])
-    {
-        let capped = delays.last().is_some_and(|last| policy.max_delay() > Nanos::ZERO && *last >= policy.max_delay());
-        let ran_long = last_replaced.is_some_and(|start: Timestamp| failed_at.since(start) > policy.max_delay());
-        if capped && ran_long {
-            delays.clear();
+///
+/// A delay that has reached its limit starts over once an allocation ran for longer than that since it was placed.
+fn next_delay(policy: &ReschedulePolicy, events: &[RescheduleEvent], at: Timestamp) -> Nanos {
+    let Some(latest) = events.last() else { return policy.delay() };
+    let limit = (policy.max_delay() > Nanos::ZERO).then(|| policy.max_delay());
+    let before = events.iter().rev().nth(1).map(|event| event.delay);
+    let delay = match (policy.function().unwrap_or(DelayFunction::Constant), before) {
+        (DelayFunction::Constant, _) => return policy.delay(),
+        (DelayFunction::Fibonacci, None) => policy.delay(),
+        // The series has just started over.
+        (DelayFunction::Fibonacci, Some(before)) if Some(before) == limit && latest.delay == policy.delay() => {
+            policy.delay()
         }
-        delays.push(grown(policy, &delays));
-        last_replaced = replaced_at;
-    }
-    delays.last().copied().unwrap_or_else(|| policy.delay())
-}
-
-/// The delay that follows `delays`.
-fn grown(policy: &ReschedulePolicy, delays: &[Nanos]) -> Nanos {
-    let last = delays.last().copied();
-    let before = delays.iter().rev().nth(1).copied();
-    let delay = match (policy.function().unwrap_or(DelayFunction::Constant), last, before) {
-        (DelayFunction::Constant, _, _) | (_, None, _) | (DelayFunction::Fibonacci, _, None) => policy.delay(),
-        (DelayFunction::Exponential, Some(last), _) => Nanos(last.0.saturating_mul(2)),
-        (DelayFunction::Fibonacci, Some(last), Some(before)) => Nanos(last.0.saturating_add(before.0)),
+        (DelayFunction::Fibonacci, Some(before)) => Nanos(latest.delay.0.saturating_add(before.0)),
+        (DelayFunction::Exponential, _) => Nanos(latest.delay.0.saturating_mul(2)),
     };
-    if policy.max_delay() > Nanos::ZERO { delay.min(policy.max_delay()) } else { delay }
+    match limit {
+        Some(limit) if delay > limit => {
+            if at.since(latest.at) > limit {
+                policy.delay()
+            } else {
+                limit
+            }
+        }
+        Some(_) | None => delay,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn policy(function: &str, delay: i64, max: i64) -> ReschedulePolicy {
+        ReschedulePolicy {
+            delay: Some(Nanos::from_secs(delay)),
+            max_delay: Some(Nanos::from_secs(max)),
+            delay_function: function.into(),
+            unlimited: Some(true),
+            ..ReschedulePolicy::default()
+        }
+    }
+
+    fn limited(attempts: i64, interval: i64) -> ReschedulePolicy {
+        ReschedulePolicy {
+            attempts: Some(attempts),
+            interval: Some(Nanos::from_secs(interval)),
+            unlimited: Some(false),
+            ..policy("constant", 5, 0)
+        }
+    }
+
+    /// One that failed at `secs`, and the events that it remembers.
+    fn failed(secs: i64, events: &[RescheduleEvent]) -> Allocation {
+        let job = Arc::new(orch_model::testing::job("web", 1));
+        let mut alloc = orch_model::testing::alloc(1, &job);
+        alloc.modify_time = Timestamp::NONE.plus(Nanos::from_secs(secs));
+        alloc.reschedules = events.into();
+        alloc
+    }
+
+    /// What is waited for at each of `count` failures, when each replacement fails as soon as it is there.
+    fn delays(policy: &ReschedulePolicy, count: usize) -> (Vec<i64>, Allocation) {
+        let mut alloc = failed(1000, &[]);
+        let mut delays = Vec::new();
+        for _ in 0..count {
+            let due = due(policy, &alloc).unwrap();
+            delays.push(due.since(alloc.modify_time).0 / 1_000_000_000);
+            alloc.reschedules = history(policy, &alloc, due);
+            alloc.modify_time = due;
+        }
+        (delays, alloc)
+    }
+
     #[test]
-    fn delays_grow_as_the_policy_says_and_start_over_after_a_long_run() {
+    fn delays_grow_as_the_policy_says() {
         for (function, delay, max, expected) in [
             ("exponential", 30, 3600, [30, 60, 120, 240, 480, 960, 1920, 3600]),
             ("fibonacci", 30, 3600, [30, 30, 60, 90, 150, 240, 390, 630]),
             ("constant", 5, 0, [5; 8]),
             ("fibonacci", 5, 60, [5, 5, 10, 15, 25, 40, 60, 60]),
         ] {
-            let policy = ReschedulePolicy {
-                delay: Some(Nanos::from_secs(delay)),
-                max_delay: Some(Nanos::from_secs(max)),
-                delay_function: function.into(),
-                unlimited: Some(true),
-                ..ReschedulePolicy::default()
-            };
-            let mut earlier = Vec::new();
-            let mut now = Timestamp(1);
-            for expected in expected {
-                let found = next_delay(&policy, &earlier, now);
-                assert_eq!(found, Nanos::from_secs(expected), "{function} after {} failures", earlier.len());
-                earlier.push(Failure { at: now, replaced_at: now.plus(found) });
-                now = now.plus(found);
+            assert_eq!(delays(&policy(function, delay, max), 8).0, expected, "{function}");
+        }
+    }
+
+    #[test]
+    fn a_delay_at_its_limit_starts_over_after_a_long_run() {
+        for (function, delay, max, then) in [("exponential", 30, 3600, [30, 60, 120]), ("fibonacci", 5, 60, [5, 5, 10])]
+        {
+            let policy = policy(function, delay, max);
+            let (_, mut alloc) = delays(&policy, 9);
+            let long_after = alloc.modify_time.plus(Nanos::from_secs(max + 1));
+            for expected in then {
+                let at = alloc.modify_time.max(long_after);
+                alloc.modify_time = at;
+                let due = due(&policy, &alloc).unwrap();
+                assert_eq!(due.since(at), Nanos::from_secs(expected), "{function}");
+                alloc.reschedules = history(&policy, &alloc, due);
+                alloc.modify_time = due;
             }
-            let long_after = now.plus(Nanos::from_secs(max + 1));
-            let over = next_delay(&policy, &earlier, long_after);
-            let capped = expected[7] == max;
-            assert_eq!(over == Nanos::from_secs(delay), capped || function == "constant", "{function} {over}");
+        }
+    }
+
+    #[test]
+    fn attempts_are_counted_within_the_interval_alone() {
+        let policy = limited(2, 100);
+        let (_, twice) = delays(&policy, 2);
+        assert_eq!(twice.reschedules.len(), 2);
+        assert_eq!(due(&policy, &twice), None, "both attempts are used up");
+        let mut later = twice.clone();
+        later.modify_time = twice.reschedules[0].at.plus(Nanos::from_secs(100));
+        assert!(due(&policy, &later).is_some(), "the first has gone out of the interval");
+        assert_eq!(history(&policy, &later, later.modify_time).len(), 2, "and is forgotten");
+        assert_eq!(due(&limited(0, 100), &failed(1, &[])), None, "no attempts, no replacement");
+    }
+
+    #[test]
+    fn an_unlimited_policy_remembers_the_last_five() {
+        let (_, alloc) = delays(&policy("exponential", 1, 0), 9);
+        let delays: Vec<_> = alloc.reschedules.iter().map(|event| event.delay.0 / 1_000_000_000).collect();
+        assert_eq!(delays, [16, 32, 64, 128, 256]);
+    }
+
+    #[test]
+    fn a_clients_clock_neither_puts_off_nor_hurries() {
+        let policy = policy("constant", 30, 0);
+        for (finished, from) in [(500, 100), (50, 50), (1, 20)] {
+            let mut alloc = failed(100, &[]);
+            alloc.create_time = Timestamp::NONE.plus(Nanos::from_secs(20));
+            let finished_at = Timestamp::NONE.plus(Nanos::from_secs(finished));
+            alloc.tasks = Arc::from([orch_model::allocation::TaskState { finished_at, ..Default::default() }]);
+            let expected = Timestamp::NONE.plus(Nanos::from_secs(from + 30));
+            assert_eq!(due(&policy, &alloc), Some(expected), "finished at {finished}");
         }
     }
 }

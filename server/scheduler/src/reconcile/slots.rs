@@ -8,7 +8,9 @@ use orch_model::node::NodeStatus;
 use orch_model::plan::Stop;
 use smallvec::SmallVec;
 
-use super::{Group, GroupDecisions, Member, Wanted, reschedule, stop, survivor};
+use super::group::Group;
+use super::versions::Member;
+use super::{GroupDecisions, stop, survivor};
 
 /// One name of a group.
 #[derive(Debug)]
@@ -47,6 +49,14 @@ impl<'a> Holder<'a> {
         }
     }
 
+    /// Whether it runs, or is about to.
+    pub(super) const fn is_live(&self) -> bool {
+        match self {
+            Self::Live(_) | Self::Migrating(_) => true,
+            Self::Away(_) | Self::Failed(_) | Self::Finished(_) => false,
+        }
+    }
+
     /// In which order holders give way when fewer are wanted; `None` never.
     pub(super) const fn expendable(&self) -> Option<u8> {
         match self {
@@ -58,14 +68,21 @@ impl<'a> Holder<'a> {
     }
 }
 
-impl<'a> Slot<'a> {
-    /// The allocation that fills this slot.
-    pub(super) fn replacement(&self, group: &Group<'_, 'a>) -> Wanted<'a> {
-        let Some(previous) = self.replaces else { return Wanted::fresh(self.index) };
-        let has_failed = previous.client_status == ClientStatus::Failed;
-        let penalised =
-            if has_failed { reschedule::failed_on(previous, &|id| group.situation.find(id)) } else { SmallVec::new() };
-        Wanted { index: self.index, previous: Some(previous), stop_previous: None, penalised }
+impl Slot<'_> {
+    /// Whether its last holder did not go by itself: it was lost, moved or stopped by hand.
+    pub(super) fn was_taken_away(&self) -> bool {
+        self.is_replaced
+            || self.replaces.is_some_and(|previous| match previous.stop_reason {
+                Some(StopReason::Lost | StopReason::Migrating | StopReason::StoppedByUser) => true,
+                Some(
+                    StopReason::NotNeeded
+                    | StopReason::Updated
+                    | StopReason::Rescheduled
+                    | StopReason::NodeTainted
+                    | StopReason::Reconnected,
+                )
+                | None => false,
+            })
     }
 }
 
@@ -152,15 +169,16 @@ pub(super) fn slots_of<'a>(
     stops: &mut Vec<Stop>,
     decisions: &mut GroupDecisions<'a>,
 ) -> Vec<Slot<'a>> {
-    members.sort_by_key(|member| (member.alloc.index, member.alloc.create_index, member.alloc.id));
+    let age = |member: &Member<'_>| (member.alloc.create_index, member.alloc.id);
+    members.sort_unstable_by(|a, b| a.index.cmp(&b.index).then_with(|| age(a).cmp(&age(b))));
     members
-        .chunk_by(|a, b| a.alloc.index == b.alloc.index)
+        .chunk_by(|a, b| a.index == b.index)
         .map(|members| {
             let mut rivals = Rivals::default();
             for member in members {
                 rivals.add(group, *member, stops);
             }
-            let index = members.first().map_or(0, |member| member.alloc.index);
+            let index = members.first().map_or(0, |member| member.index);
             rivals.settle(index, group, stops, decisions)
         })
         .collect()

@@ -5,7 +5,7 @@ use orch_model::allocation::{ClientStatus, Score, Scorer};
 use orch_model::job::{Reconcile, TaskGroup};
 use orch_model::time::Timestamp;
 
-use super::Member;
+use super::versions::Member;
 
 /// The one that stays, of allocations that run under one name, oldest first.
 ///

@@ -3,45 +3,42 @@
 use std::sync::Arc;
 
 use orch_model::allocation::{
-    ClientStatus, DesiredStatus, Score, ScoreEntry, Scorer, StopReason, TaskState, Transition,
+    AllocHealth, ClientStatus, DesiredStatus, Score, ScoreEntry, Scorer, StopReason, TaskState,
 };
-use orch_model::ids::EvalId;
-use orch_model::job::{DisconnectStrategy, Task};
+use orch_model::deployment::{Deployment, DeploymentStatus, GroupRollout};
+use orch_model::ids::{DeploymentId, EvalId};
+use orch_model::job::{DisconnectStrategy, Task, UpdateStrategy};
 use orch_model::node::NodeStatus;
-use orch_model::units::Usage;
-use orch_model::{AllocId, Allocation, Job, NodeId, StateIndex, Timestamp};
-use smallvec::SmallVec;
+use orch_model::{Allocation, Job, NodeId, StateIndex, Timestamp};
 use uuid::Uuid;
 
 use super::{Reconciled, Situation, reconcile};
 
+/// A running allocation on a node of its own.
 fn alloc(job: &Arc<Job>, number: u32, index: u32) -> Allocation {
     Allocation {
-        id: AllocId::from_uuid(Uuid::from_u128(u128::from(number))),
-        job: Arc::clone(job),
-        group: 0,
         index,
         node_id: NodeId::from_uuid(Uuid::from_u128(u128::from(number))),
-        eval_id: EvalId::default(),
-        usage: Usage::default(),
-        ports: SmallVec::new(),
-        desired: DesiredStatus::Run,
-        stop_reason: None,
-        handed_over: false,
-        transition: Transition::default(),
         client_status: ClientStatus::Running,
-        tasks: Arc::default(),
-        previous: None,
-        next: None,
-        deployment_id: None,
-        followup_eval: None,
-        scores: Arc::default(),
         create_index: StateIndex(u64::from(number)),
-        modify_index: StateIndex::default(),
-        alloc_modify_index: StateIndex::default(),
-        create_time: Timestamp::NONE,
-        modify_time: Timestamp::NONE,
+        ..orch_model::testing::alloc(u128::from(number), job)
     }
+}
+
+/// What there is, with the nodes of these numbers down.
+fn seen<'a>(
+    job: &'a Job,
+    allocs: &'a [&'a Arc<Allocation>],
+    deployment: Option<&'a Deployment>,
+    down: &[u32],
+) -> Reconciled<'a> {
+    let node_status = |id: &NodeId| {
+        let is_down = down.iter().any(|number| id.as_uuid().as_u128() == u128::from(*number));
+        Some(if is_down { NodeStatus::Down } else { NodeStatus::Ready })
+    };
+    let (node_status, waits_until) = (&node_status as _, &(|_: &EvalId| None) as _);
+    let (eval_id, now) = (EvalId::default(), Timestamp(9));
+    reconcile(&Situation { job: Some(job), allocs, deployment, node_status, waits_until, eval_id, now })
 }
 
 fn job(count: i64) -> Arc<Job> {
@@ -62,12 +59,7 @@ fn running(job: &Arc<Job>, count: u32, change: impl Fn(&mut Allocation)) -> Vec<
 /// Ignored, placed, migrated, stopped; then the indexes that are placed and those that are stopped.
 fn summary(job: &Job, allocs: &[Arc<Allocation>], down: &[u32]) -> ([u32; 4], Vec<u32>, Vec<u32>) {
     let allocs: Vec<_> = allocs.iter().collect();
-    let status = |id: &NodeId| {
-        let is_down = down.iter().any(|number| id.as_uuid().as_u128() == u128::from(*number));
-        Some(if is_down { NodeStatus::Down } else { NodeStatus::Ready })
-    };
-    let found: Reconciled<'_> =
-        reconcile(&Situation { job: Some(job), allocs: &allocs, node_status: &status, now: Timestamp(1) });
+    let found = seen(job, &allocs, None, down);
     let group = &found.groups[0];
     let updates = group.updates;
     let mut placed: Vec<_> = group.placements.iter().map(|wanted| wanted.index).collect();
@@ -146,8 +138,7 @@ fn of_an_original_that_returned_and_its_replacement_the_rule_keeps_one() {
         let loser = if keeps_original { replacement.id } else { original.id };
         let allocs = [Arc::new(original), Arc::new(replacement)];
         let allocs: Vec<_> = allocs.iter().collect();
-        let status = |_: &NodeId| Some(NodeStatus::Ready);
-        let found = reconcile(&Situation { job: Some(&job), allocs: &allocs, node_status: &status, now: Timestamp(9) });
+        let found = seen(&job, &allocs, None, &[]);
         let stops: Vec<_> = found.stops.iter().map(|stop| (stop.alloc_id, stop.reason)).collect();
         assert_eq!(stops, [(loser, StopReason::Reconnected)], "{rule} {replacement_runs} {replacement_score}");
         assert!(found.groups[0].placements.is_empty());
@@ -175,9 +166,110 @@ fn what_was_told_to_stop_on_a_node_that_died_is_lost() {
     told.stop_reason = Some(StopReason::NotNeeded);
     let allocs = [Arc::new(told), Arc::new(alloc(&one, 2, 0))];
     let allocs: Vec<_> = allocs.iter().collect();
-    let status = |id: &NodeId| Some(if id.as_uuid().as_u128() == 1 { NodeStatus::Down } else { NodeStatus::Ready });
-    let found = reconcile(&Situation { job: Some(&one), allocs: &allocs, node_status: &status, now: Timestamp(9) });
+    let found = seen(&one, &allocs, None, &[1]);
     let stops: Vec<_> = found.stops.iter().map(|stop| (stop.reason, stop.client_status)).collect();
     assert_eq!(stops, [(StopReason::NotNeeded, Some(ClientStatus::Lost))]);
     assert_eq!(found.groups[0].updates.ignore, 1);
+}
+
+/// A job of ten, four at a time, and its next version with another task.
+fn versions() -> (Arc<Job>, Arc<Job>) {
+    let mut old = orch_model::testing::job("web", 10);
+    old.task_groups[0].update = Some(UpdateStrategy { max_parallel: Some(4), ..UpdateStrategy::default() });
+    let mut new = old.clone();
+    new.version = 1;
+    new.task_groups[0].tasks.push(Task { name: "second".into(), driver: "mock_driver".into(), ..Task::default() });
+    (Arc::new(old), Arc::new(new))
+}
+
+fn deployment_of(job: &Job, status: DeploymentStatus) -> Deployment {
+    let group = GroupRollout { desired_total: 10, ..GroupRollout::default() };
+    let groups = [("web".to_owned(), group)].into();
+    let id = DeploymentId::from_uuid(Uuid::from_u128(7));
+    Deployment { status, ..Deployment::new(id, job.version_key(), StateIndex(1), 50, groups) }
+}
+
+/// The first `new` of ten under the deployment, of which `healthy` are well; the others old.
+fn half_way(old: &Arc<Job>, new: &Arc<Job>, replaced: u32, healthy: u32) -> Vec<Arc<Allocation>> {
+    running(old, 10, |alloc| {
+        if alloc.index < replaced {
+            alloc.job = Arc::clone(new);
+            alloc.deployment_id = Some(deployment_of(new, DeploymentStatus::Running).id);
+            let well = AllocHealth { healthy: true, at: Timestamp(1), index: StateIndex(1) };
+            alloc.health = (alloc.index < healthy).then_some(well);
+        }
+    })
+}
+
+#[test]
+fn lost_ones_take_from_the_next_step_and_migrating_ones_do_not() {
+    let (old, new) = versions();
+    let deployment = deployment_of(&new, DeploymentStatus::Running);
+    // Which migrate, whose nodes are down, how many of the three new ones are healthy, and what may be replaced then.
+    for (migrating, down, healthy, steps) in [
+        (&[][..], &[][..], 3, 4),
+        (&[8, 9], &[], 3, 4),
+        (&[8, 9], &[8], 3, 3),
+        (&[], &[8, 9], 3, 2),
+        (&[8, 9], &[8], 1, 1),
+    ] {
+        let mut allocs = half_way(&old, &new, 3, healthy);
+        for alloc in &mut allocs {
+            Arc::make_mut(alloc).transition.migrate = migrating.contains(&alloc.index);
+        }
+        let allocs: Vec<_> = allocs.iter().collect();
+        let found = seen(&new, &allocs, Some(&deployment), down);
+        let updates = found.groups[0].updates;
+        let moves = u32::try_from(migrating.iter().filter(|index| !down.contains(&(**index + 1))).count()).unwrap();
+        assert_eq!(updates.destructive, steps, "scenario 39: {migrating:?} {down:?} {healthy}");
+        assert_eq!((updates.migrate, updates.place), (moves, u32::try_from(down.len()).unwrap()));
+    }
+}
+
+#[test]
+fn a_deployment_succeeds_when_all_are_healthy_and_nothing_is_left_to_do() {
+    let (old, new) = versions();
+    for (status, replaced, healthy, succeeds) in [
+        (DeploymentStatus::Running, 10, 10, true),
+        (DeploymentStatus::Running, 10, 9, false),
+        (DeploymentStatus::Running, 9, 9, false),
+        (DeploymentStatus::Paused, 10, 10, false),
+        (DeploymentStatus::Failed, 10, 10, false),
+    ] {
+        let deployment = deployment_of(&new, status);
+        let allocs = half_way(&old, &new, replaced, healthy);
+        let allocs: Vec<_> = allocs.iter().collect();
+        let found = seen(&new, &allocs, Some(&deployment), &[]);
+        let ends: Vec<_> = found.deployment_updates.iter().map(|update| update.status).collect();
+        let expected: &[_] = if succeeds { &[DeploymentStatus::Successful] } else { &[] };
+        assert_eq!(ends, expected, "{status} {replaced} {healthy}");
+    }
+}
+
+#[test]
+fn what_serves_least_is_replaced_first() {
+    let (old, new) = versions();
+    let mut allocs = running(&old, 10, |_| {});
+    Arc::make_mut(&mut allocs[9]).client_status = ClientStatus::Failed;
+    Arc::make_mut(&mut allocs[5]).client_status = ClientStatus::Pending;
+    let unwell = AllocHealth { healthy: false, at: Timestamp(1), index: StateIndex(1) };
+    let unproven = Arc::make_mut(&mut allocs[7]);
+    (unproven.deployment_id, unproven.health) = (Some(DeploymentId::default()), Some(unwell));
+    let allocs: Vec<_> = allocs.iter().collect();
+    let found = seen(&new, &allocs, None, &[]);
+    let replaced: Vec<_> = found.groups[0].placements.iter().map(|wanted| wanted.index).collect();
+    assert_eq!(replaced, [9, 5, 7, 0]);
+    assert_eq!(found.rollouts["web"].desired_total, 10);
+}
+
+#[test]
+fn a_deployment_of_a_version_that_is_gone_is_cancelled() {
+    let (old, new) = versions();
+    let stale = deployment_of(&old, DeploymentStatus::Running);
+    let found = seen(&new, &[], Some(&stale), &[]);
+    assert_eq!(found.deployment_updates[0].reason.to_string(), "Cancelled due to newer version of job");
+    let mut stopped = (*new).clone();
+    stopped.stop = true;
+    let found = seen(&stopped, &[], Some(&stale), &[]);
+    assert_eq!(found.deployment_updates[0].reason.to_string(), "Cancelled because job is stopped");
 }

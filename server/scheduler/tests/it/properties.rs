@@ -1,14 +1,19 @@
 //! What holds of every decision, whatever happened before.
 
+use std::sync::Arc;
+
 use orch_model::allocation::ClientStatus;
-use orch_model::job::{Constraint, EphemeralDisk, JobType, NetworkResource, Operator, Port, ReschedulePolicy};
+use orch_model::deployment::DeploymentStatus;
+use orch_model::job::{
+    Constraint, EphemeralDisk, JobType, NetworkResource, Operator, Port, ReschedulePolicy, UpdateStrategy,
+};
 use orch_model::node::NodeStatus;
 use orch_model::plan::PlanResult;
 use orch_model::testing::{job, node};
 use orch_model::time::Nanos;
-use orch_model::{Job, JobKey, NodeId};
+use orch_model::{Allocation, Job, JobKey, NodeId};
 use orch_scheduler::{Lease, Memo};
-use orch_state::commands::ApplyPlans;
+use orch_state::commands::{ApplyPlans, DeploymentChange, DeploymentFailure};
 use orch_state::{Command, Reply};
 use proptest::prelude::*;
 
@@ -26,6 +31,9 @@ enum Step {
     Report { pick: usize, status: ClientStatus },
     Obey,
     Wait { secs: i64 },
+    Health { pick: usize, healthy: bool },
+    Mark { pick: usize },
+    Deployment { pick: usize, change: DeploymentChange },
     Settle,
     InFlight { pick: usize },
     Unblock,
@@ -47,6 +55,8 @@ struct Spec {
     all_at_once: bool,
     unique: bool,
     second_group: bool,
+    max_parallel: Option<i64>,
+    image: u8,
 }
 
 impl Spec {
@@ -65,6 +75,12 @@ impl Spec {
             max_delay: Some(Nanos::from_secs(600)),
             unlimited: Some(true),
             ..ReschedulePolicy::default()
+        });
+        group.tasks[0].config.insert("image".into(), self.image.into());
+        group.update = self.max_parallel.map(|max_parallel| UpdateStrategy {
+            max_parallel: Some(max_parallel),
+            progress_deadline: Some(Nanos::from_secs(600)),
+            ..UpdateStrategy::default()
         });
         if !self.driver {
             group.tasks[0].driver = "missing".into();
@@ -103,8 +119,10 @@ fn spec() -> impl Strategy<Value = Spec> {
     let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.3));
     let distinct = prop_oneof![4 => Just(None), 1 => any::<bool>().prop_map(Some)];
     let sizes = (0..12_i64, 1..6_i64, 1..6_i64);
-    (0..3_u8, kind, sizes, prop::option::weighted(0.3, 1..4_u8), distinct, flags, 0..3_u8, prop::bool::weighted(0.95))
-        .prop_map(|(number, kind, (count, cpu, memory), rack, distinct, flags, dynamic_ports, driver)| Spec {
+    let update = (prop::option::weighted(0.6, 0..4_i64), 0..2_u8);
+    let driver = prop::bool::weighted(0.95);
+    (0..3_u8, kind, sizes, prop::option::weighted(0.3, 1..4_u8), distinct, flags, 0..3_u8, (driver, update)).prop_map(
+        |(number, kind, (count, cpu, memory), rack, distinct, flags, dynamic_ports, (driver, update))| Spec {
             number,
             kind,
             count,
@@ -118,11 +136,19 @@ fn spec() -> impl Strategy<Value = Spec> {
             all_at_once: flags.1,
             unique: flags.2,
             second_group: flags.3,
-        })
+            max_parallel: update.0,
+            image: update.1,
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let status = prop_oneof![Just(ClientStatus::Running), Just(ClientStatus::Complete), Just(ClientStatus::Failed),];
+    let change = prop_oneof![
+        Just(DeploymentChange::Pause),
+        Just(DeploymentChange::Resume),
+        Just(DeploymentChange::Fail(DeploymentFailure::ProgressDeadline)),
+    ];
     prop_oneof![
         4 => (0..12_u32, 1..5_u32, 1..5_u64, 0..4_u8)
             .prop_map(|(number, cpu, memory, rack)| Step::Node { number, cpu: cpu * 1000, memory: memory * 1024, rack }),
@@ -135,6 +161,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Obey),
         1 => (1..100_i64).prop_map(|secs| Step::Wait { secs }),
         4 => Just(Step::Settle),
+        4 => (any::<usize>(), prop::bool::weighted(0.8)).prop_map(|(pick, healthy)| Step::Health { pick, healthy }),
+        1 => any::<usize>().prop_map(|pick| Step::Mark { pick }),
+        1 => (any::<usize>(), change).prop_map(|(pick, change)| Step::Deployment { pick, change }),
         1 => any::<usize>().prop_map(|pick| Step::InFlight { pick }),
         1 => Just(Step::Unblock),
     ]
@@ -188,6 +217,25 @@ fn perform(world: &mut World, step: &Step) {
         }
         Step::Obey => world.clients_obey(),
         Step::Wait { secs } => world.wait(Nanos::from_secs(*secs)),
+        Step::Health { pick: at, healthy } => {
+            let runs = |alloc: &&Arc<Allocation>| alloc.client_status == ClientStatus::Running;
+            let watched: Vec<_> = allocs.iter().filter(|a| a.deployment_id.is_some()).filter(runs).cloned().collect();
+            if let Some(alloc) = pick(&watched, *at) {
+                world.report_health(&alloc, *healthy);
+                world.watch(&alloc.job_key());
+            }
+        }
+        Step::Mark { pick: at } => {
+            if let Some(alloc) = pick(&allocs, *at) {
+                world.mark_for_reschedule(vec![alloc.id]);
+            }
+        }
+        Step::Deployment { pick: at, change } => {
+            let active: Vec<_> = jobs.iter().filter(|key| world.state.active_deployment(key).is_some()).collect();
+            if let Some(key) = pick(&active, *at) {
+                world.change_deployment(key, change.clone());
+            }
+        }
         Step::Settle => drop(world.settle()),
         Step::InFlight { pick: at } => {
             if let Some(eval) = pick(&world.pending(), *at) {
@@ -206,8 +254,8 @@ fn perform(world: &mut World, step: &Step) {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
-    /// `World::process` checks that a memo changes nothing, that each choice is the brute-force oracle's and that nothing
-    /// of a plan is refused; `World::apply` that no invariant of the state is broken (the view rebuilt equals the one
+    /// `World::process` checks that a memo changes nothing, that each choice is the brute-force oracle's, that nothing of a
+    /// plan is refused and that a step takes no more down than it may; `World::apply` that no invariant of the state is broken (the view rebuilt equals the one
     /// maintained among them).
     #[test]
     fn whatever_happens_plans_are_best_and_fit_and_work_comes_to_rest(steps in prop::collection::vec(step(), 1..40)) {
@@ -250,6 +298,70 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn once_all_is_well_every_deployment_ends(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = World::new();
+        for step in &steps {
+            perform(&mut world, step);
+        }
+        for lease in 0..3 {
+            world.overlay.remove(Lease(lease));
+        }
+        let nodes: Vec<_> = world.state.nodes().map(|node| (node.id, node.status)).collect();
+        for (id, _) in nodes.iter().filter(|(_, status)| *status != NodeStatus::Ready) {
+            world.return_node(u32::try_from(id.as_uuid().as_u128()).unwrap() - 1);
+        }
+        for number in 20..40 {
+            world.register_node(number, node(number).size(64_000, 256 * 1024).meta("rack", "0").description());
+        }
+        let mut rounds = 0;
+        while rounds < 60 && world.state.deployments().any(|deployment| deployment.is_active()) {
+            all_is_well(&mut world);
+            rounds += 1;
+        }
+        let jobs: Vec<_> = world.state.jobs().map(|row| row.job.key()).collect();
+        for key in jobs {
+            let is_short = world.blocked().iter().any(|eval| eval.job_key() == key);
+            let active = world.state.active_deployment(&key);
+            prop_assert!(is_short || active.is_none(), "nothing is in the way of {active:#?}");
+        }
+    }
+}
+
+/// What clients, watchers and time do when nothing goes wrong.
+fn all_is_well(world: &mut World) {
+    world.clients_obey();
+    let jobs: Vec<JobKey> = world.state.jobs().map(|row| row.job.key()).collect();
+    for key in &jobs {
+        let Some(deployment) = world.state.active_deployment(key).cloned() else { continue };
+        if deployment.status == DeploymentStatus::Paused {
+            world.change_deployment(key, DeploymentChange::Resume);
+        }
+        let members: Vec<_> = world.state.allocs_of_deployment(&deployment.id).cloned().collect();
+        for alloc in members.iter().filter(|alloc| !alloc.is_terminal() && !alloc.is_healthy()) {
+            world.report(alloc, ClientStatus::Running);
+            world.report_health(alloc, true);
+        }
+        world.mark_for_reschedule(members.iter().map(|alloc| alloc.id).collect());
+        world.watch(key);
+    }
+    for alloc in world.state.allocs().cloned().collect::<Vec<_>>() {
+        if !alloc.is_terminal() && alloc.client_status == ClientStatus::Unknown {
+            world.report(&alloc, ClientStatus::Running);
+        }
+    }
+    world.settle();
+    world.wait(Nanos::from_secs(3600));
+    world.settle();
+    for eval in world.blocked() {
+        world.process(&eval);
+    }
+    world.settle();
 }
 
 /// One node's worth of work.

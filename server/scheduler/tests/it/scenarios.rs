@@ -1,22 +1,23 @@
 //! Scenario files: what happens to a cluster, and what the scheduler makes of it.
 //!
 //! A file of `tests/scenarios` is a list of commands, one per line. After `run` stand, each with `> ` in front, the
-//! evaluations that were processed and what came of them. `UPDATE_GOLDEN=1` writes what is found instead of comparing.
+//! evaluations that were processed and what came of them; after `deployment` and `failures` how things stand. Files named
+//! `v07_...` are the cases of the reference that they number. `UPDATE_GOLDEN=1` writes what is found instead of comparing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use orch_model::allocation::{ClientStatus, StopReason};
-use orch_model::evaluation::{EvalOutcome, Evaluation};
-use orch_model::job::{Constraint, DisconnectStrategy, Operator, Port, ReschedulePolicy};
+use orch_model::allocation::ClientStatus;
+use orch_model::job::{Constraint, DisconnectStrategy, Operator, Port, ReschedulePolicy, UpdateStrategy};
 use orch_model::node::NodeStatus;
 use orch_model::testing::{job, node};
 use orch_model::time::Nanos;
 use orch_model::{Allocation, Job, JobKey, NodeId};
-use orch_scheduler::Decision;
+use orch_state::commands::{DeploymentChange, DeploymentFailure};
 
+use crate::answers::{deployment, failures, processed};
 use crate::world::World;
 
 #[test]
@@ -92,12 +93,27 @@ impl Script {
                 world.register(job);
             }
             ("deregister", [id, rest @ ..]) => {
-                world.deregister(&JobKey::new(&"default".into(), &(*id).into()), *rest == ["purge"]);
+                world.deregister(&key(id), *rest == ["purge"]);
             }
             ("stop", [name]) => world.stop_alloc(&named(world, name)),
             ("complete", names) => report(world, names, ClientStatus::Complete),
             ("fail", names) => report(world, names, ClientStatus::Failed),
             ("alive", names) => report(world, names, ClientStatus::Running),
+            ("healthy", names) => health(world, names, true),
+            ("unhealthy", names) => health(world, names, false),
+            ("watch", [id]) => world.watch(&key(id)),
+            ("mark", names) => {
+                let allocs: Vec<_> = names.iter().map(|name| named(world, name).id).collect();
+                world.mark_for_reschedule(allocs);
+            }
+            ("pause", [id]) => world.change_deployment(&key(id), DeploymentChange::Pause),
+            ("resume", [id]) => world.change_deployment(&key(id), DeploymentChange::Resume),
+            ("miss-deadline", [id]) => {
+                let late = DeploymentChange::Fail(DeploymentFailure::ProgressDeadline);
+                world.change_deployment(&key(id), late);
+            }
+            ("deployment", [id]) => return deployment(world, &key(id)),
+            ("failures", [name]) => return failures(world, &named(world, name)),
             ("clients", []) => world.clients_obey(),
             ("wait", [time]) => world.wait(time.parse().unwrap()),
             ("unblock", []) => {
@@ -115,6 +131,10 @@ impl Script {
         }
         Vec::new()
     }
+}
+
+fn key(id: &str) -> JobKey {
+    JobKey::new(&"default".into(), &id.into())
 }
 
 fn number_of(node: &NodeId) -> u32 {
@@ -173,6 +193,25 @@ fn set(mut job: Job, setting: &str) -> Job {
             group.networks =
                 vec![orch_model::job::NetworkResource { reserved_ports: vec![port], ..Default::default() }];
         }
+        "max_parallel" => {
+            group.update.get_or_insert_with(UpdateStrategy::default).max_parallel = Some(value.parse().unwrap());
+            group.update.as_mut().unwrap().progress_deadline = Some(Nanos::from_secs(600));
+        }
+        "beside" => {
+            let mut other = job.task_groups[0].clone();
+            other.name = "beside".into();
+            other.count = value.parse().unwrap();
+            other.update = None;
+            job.task_groups.push(other);
+        }
+        "delay" | "max_delay" | "function" => {
+            let policy = group.reschedule_policy.as_mut().unwrap();
+            match key {
+                "delay" => policy.delay = Some(value.parse().unwrap()),
+                "max_delay" => policy.max_delay = Some(value.parse().unwrap()),
+                _ => policy.delay_function = value.into(),
+            }
+        }
         "attempts" => {
             let policy = group.reschedule_policy.as_mut().unwrap();
             policy.attempts = Some(value.parse().unwrap());
@@ -194,94 +233,19 @@ fn report(world: &mut World, names: &[&str], status: ClientStatus) {
     }
 }
 
+/// What the client says of the health of running allocations, and the evaluation that follows.
+fn health(world: &mut World, names: &[&str], healthy: bool) {
+    let allocs: Vec<_> = names.iter().map(|name| named(world, name)).collect();
+    for alloc in &allocs {
+        world.report_health(alloc, healthy);
+    }
+    world.watch(&allocs[0].job_key());
+}
+
 /// The newest allocation of a name, or after `original-of-` the one that it replaced.
 fn named(world: &World, name: &str) -> Arc<Allocation> {
     match name.strip_prefix("original-of-") {
         Some(name) => world.state.alloc(&world.named(name).previous.unwrap()).unwrap().clone(),
         None => world.named(name),
-    }
-}
-
-fn processed(world: &mut World, eval: &Arc<Evaluation>) -> Vec<String> {
-    let before = world.state.clone();
-    let decision = world.process(eval);
-    let mut lines = vec![format!("{} of {}: {}", eval.trigger, eval.job_id, decision.eval.status)];
-    let describe = |alloc: &Allocation| format!("{}[{}]", alloc.group_name(), alloc.index);
-    let mut stops: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for stop in &decision.plan.stops {
-        let alloc = before.alloc(&stop.alloc_id).unwrap();
-        let lost = if stop.client_status.is_some() && stop.reason != StopReason::Lost { ", client lost" } else { "" };
-        stops.entry(format!("{}{lost}", stop.reason.description())).or_default().push(describe(alloc));
-    }
-    for (reason, mut names) in stops {
-        names.sort();
-        lines.push(format!("  stop {}: {reason}", names.join(" ")));
-    }
-    let job = before.job(&eval.job_key()).cloned();
-    let group = |at: u16| job.as_ref().map_or("", |job| job.task_groups[usize::from(at)].name.as_str());
-    let mut placed: Vec<String> = Vec::new();
-    for placement in &decision.plan.placements {
-        let name = format!("{}[{}]", group(placement.group), placement.index);
-        let elsewhere = placement
-            .previous
-            .and_then(|id| before.alloc(&id))
-            .map(|old| if old.node_id == placement.node_id { "on its node" } else { "on another node" });
-        match elsewhere {
-            Some(elsewhere) => lines.push(format!("  replace {name} {elsewhere}")),
-            None => placed.push(name),
-        }
-    }
-    if !placed.is_empty() {
-        lines.push(format!("  place {}", placed.join(" ")));
-    }
-    let updated: Vec<_> = decision.plan.in_place.iter().map(|u| describe(before.alloc(&u.alloc_id).unwrap())).collect();
-    if !updated.is_empty() {
-        lines.push(format!("  update {} of them in place", updated.len()));
-    }
-    outcome(&decision, &mut lines);
-    follow(world, eval, &decision, &mut lines);
-    lines
-}
-
-fn outcome(decision: &Decision, lines: &mut Vec<String>) {
-    let empty = Arc::new(EvalOutcome::default());
-    let outcome = decision.eval.outcome.as_ref().unwrap_or(&empty);
-    for (group, updates) in &outcome.updates {
-        let counts = [
-            ("ignore", updates.ignore),
-            ("place", updates.place),
-            ("migrate", updates.migrate),
-            ("stop", updates.stop),
-            ("in-place", updates.in_place),
-            ("destructive", updates.destructive),
-        ];
-        let counts: Vec<_> =
-            counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{what} {count}")).collect();
-        lines.push(format!("  {group}: {}", if counts.is_empty() { "nothing".into() } else { counts.join(", ") }));
-    }
-    for (group, why) in &outcome.failed {
-        let queued = outcome.queued.get(group).copied().unwrap_or_default();
-        let mut text = format!("  {group} is short of {queued}: {} nodes looked at", why.nodes_evaluated);
-        let reasons = why.constraint_filtered.iter().map(|(reason, count)| format!("{count} filtered by {reason:?}"));
-        let dimensions = why.dimension_exhausted.iter().map(|(what, count)| format!("{count} exhausted of {what}"));
-        for reason in reasons.chain(dimensions) {
-            write!(text, ", {reason}").unwrap();
-        }
-        write!(text, "; {} more failed alike", why.coalesced_failures).unwrap();
-        lines.push(text);
-    }
-}
-
-fn follow(world: &World, eval: &Evaluation, decision: &Decision, lines: &mut Vec<String>) {
-    if let Some(blocked) = &decision.blocked {
-        let which = if blocked.id == eval.id { "blocked again" } else { "blocked evaluation" };
-        lines.push(format!("  {which}: {}", blocked.status_description));
-    }
-    for follow_up in &decision.follow_ups {
-        let wait = follow_up.wait_until.since(world.now);
-        lines.push(format!("  follow-up {} in {wait}", follow_up.trigger));
-    }
-    for canceled in &decision.canceled {
-        lines.push(format!("  cancel a blocked {}", canceled.trigger));
     }
 }

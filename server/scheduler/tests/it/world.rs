@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use orch_model::allocation::{AllocUpdate, ClientStatus, TaskState};
-use orch_model::evaluation::{EvalStatus, Evaluation};
+use orch_model::allocation::{AllocUpdate, ClientStatus, StopReason, TaskState};
+use orch_model::evaluation::{EvalStatus, Evaluation, Trigger};
 use orch_model::ids::RaftId;
+use orch_model::job::{JobType, TaskGroup, UpdateStrategy};
 use orch_model::node::{NodeDescription, NodeStatus};
-use orch_model::plan::PlanResult;
+use orch_model::plan::{Plan, PlanResult};
 use orch_model::seed::Seed;
 use orch_model::time::Nanos;
-use orch_model::{Allocation, EvalId, Job, JobKey, NodeId, Timestamp};
+use orch_model::{AllocId, Allocation, EvalId, Job, JobKey, NodeId, Timestamp};
 use orch_scheduler::rank::oracle;
 use orch_scheduler::{Decision, Memo, Overlay, Request, schedule};
 use orch_state::commands::{
-    ApplyPlans, DeregisterJob, NodeTransition, NodeTransitions, RegisterJob, RegisterNode, StopAlloc, UpdateAllocs,
+    ApplyPlans, ChangeDeployment, DeploymentChange, DeregisterJob, NodeTransition, NodeTransitions, PutEvals,
+    RegisterJob, RegisterNode, RescheduleAllocs, StopAlloc, UpdateAllocs,
 };
 use orch_state::{Applied, Command, Entry, RULES, Reply, State, apply, invariants};
 use uuid::Uuid;
@@ -90,7 +92,13 @@ impl World {
 
     pub(crate) fn deregister(&mut self, job: &JobKey, purge: bool) {
         let eval_id = self.eval_id();
-        self.apply(Command::DeregisterJob(DeregisterJob { job: job.clone(), purge, eval_id, eval_priority: None }));
+        self.apply(Command::DeregisterJob(DeregisterJob {
+            job: job.clone(),
+            purge,
+            eval_id,
+            eval_priority: None,
+            no_shutdown_delay: false,
+        }));
     }
 
     pub(crate) fn stop_alloc(&mut self, alloc: &Allocation) {
@@ -103,9 +111,46 @@ impl World {
         if status.is_terminal() {
             task.finished_at = self.now;
         }
-        let update = AllocUpdate { id: alloc.id, client_status: status, tasks: Arc::from([task]) };
+        let update = AllocUpdate { id: alloc.id, client_status: status, tasks: Arc::from([task]), health: None };
         let seed = self.seed();
         self.apply(Command::UpdateAllocs(UpdateAllocs { updates: vec![(alloc.node_id, update)], seed }));
+    }
+
+    /// What a client found out about a running allocation.
+    pub(crate) fn report_health(&mut self, alloc: &Allocation, healthy: bool) {
+        let alloc = Arc::clone(self.state.alloc(&alloc.id).unwrap());
+        let update = AllocUpdate {
+            id: alloc.id,
+            client_status: alloc.client_status,
+            tasks: Arc::clone(&alloc.tasks),
+            health: Some(healthy),
+        };
+        let seed = self.seed();
+        self.apply(Command::UpdateAllocs(UpdateAllocs { updates: vec![(alloc.node_id, update)], seed }));
+    }
+
+    /// The evaluation that follows a change in a deployment.
+    pub(crate) fn watch(&mut self, job: &JobKey) {
+        let id = self.eval_id();
+        let eval = Evaluation::new(id, job, 50, JobType::Service, Trigger::DeploymentWatcher);
+        self.apply(Command::PutEvals(PutEvals { evals: vec![eval] }));
+    }
+
+    /// Allows failed allocations to be placed again.
+    pub(crate) fn mark_for_reschedule(&mut self, allocs: Vec<AllocId>) {
+        let evals_seed = self.seed();
+        self.apply(Command::RescheduleAllocs(RescheduleAllocs {
+            allocs,
+            evals_seed,
+            trigger: Trigger::DeploymentWatcher,
+        }));
+    }
+
+    /// Changes the job's active deployment.
+    pub(crate) fn change_deployment(&mut self, job: &JobKey, change: DeploymentChange) {
+        let eval_id = self.eval_id();
+        let id = self.state.active_deployment(job).unwrap().id;
+        self.apply(Command::ChangeDeployment(ChangeDeployment { id, change, eval_id }));
     }
 
     /// What clients do by themselves: start what is wanted, end what is not.
@@ -158,6 +203,7 @@ impl World {
         self.memo = memo;
         assert_eq!(decision, fresh, "a memo changes nothing");
         oracle::check(&self.state, &self.overlay, seed, &decision.plan).unwrap();
+        self.check_steps(eval, &decision.plan);
         let whole = decision.plan.clone();
         let applied = self.apply(Command::ApplyPlans(ApplyPlans { plans: vec![whole] }));
         let Reply::Plans(results) = &applied.reply else { panic!("{:?}", applied.reply) };
@@ -168,6 +214,42 @@ impl World {
         let stored = self.state.eval(&eval.id).unwrap();
         assert_eq!(stored.status, decision.eval.status);
         decision
+    }
+
+    /// Whether an allocation serves as far as anyone knows.
+    fn serves(&self, alloc: &Allocation) -> bool {
+        let in_contact = self.state.node(&alloc.node_id).is_some_and(|node| match node.status {
+            NodeStatus::Ready | NodeStatus::Initializing => true,
+            NodeStatus::Down | NodeStatus::Disconnected => false,
+        });
+        let is_proven = alloc.deployment_id.is_none() || alloc.is_healthy();
+        in_contact && !alloc.is_terminal() && alloc.client_status == ClientStatus::Running && is_proven
+    }
+
+    /// Checks that a plan leaves so many serving as the group's `max_parallel` promises, by what it replaces itself.
+    fn check_steps(&self, eval: &Evaluation, plan: &Plan) {
+        let Some(job) = self.state.job(&eval.job_key()) else { return };
+        let stepwise = |group: &&TaskGroup| group.update.as_ref().is_some_and(UpdateStrategy::is_rolling);
+        for group in job.task_groups.iter().filter(stepwise).filter(|_| job.kind() == Some(JobType::Service)) {
+            let reason_of =
+                |alloc: &Allocation| plan.stops.iter().find(|stop| stop.alloc_id == alloc.id).map(|stop| stop.reason);
+            let key = eval.job_key();
+            let allocs = self.state.allocs_of_job(&key);
+            let serving: Vec<_> = allocs
+                .filter(|alloc| alloc.job.create_index == job.create_index && alloc.group_name() == group.name)
+                .filter(|alloc| self.serves(alloc))
+                .map(|alloc| reason_of(alloc))
+                .filter(|reason| !matches!(reason, Some(StopReason::NotNeeded | StopReason::Reconnected)))
+                .collect();
+            let replaced = serving.iter().filter(|reason| **reason == Some(StopReason::Updated)).count();
+            let max_parallel = usize::try_from(group.update.as_ref().unwrap().max_parallel()).unwrap();
+            let promised = usize::try_from(group.count).unwrap().saturating_sub(max_parallel);
+            assert!(
+                replaced == 0 || serving.len() - replaced >= promised,
+                "{replaced} of {} serving were replaced, and {promised} should stay: {plan:#?}",
+                serving.len()
+            );
+        }
     }
 
     /// Processes evaluations until none is left that may run.

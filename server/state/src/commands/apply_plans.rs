@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use orch_model::allocation::{ClientStatus, DesiredStatus, Transition};
+use orch_model::deployment::DeploymentStatus;
 use orch_model::node::NodeStatus;
 use orch_model::plan::{Misfit, Placement, Plan, PlanResult, Refusal};
-use orch_model::{AllocId, Allocation, Job, StateIndex};
+use orch_model::{AllocId, Allocation, DeploymentId, Job, StateIndex};
 use serde::{Deserialize, Serialize};
 
 use super::Reply;
@@ -47,11 +48,13 @@ fn commit(tx: &mut Tx<'_>, plan: &Plan) -> PlanResult {
         Some(job) if plan.all_at_once => whole(tx, plan, job),
         Some(job) => parts(tx, plan, job),
         None => {
+            update_deployments(tx, plan);
             stop(tx, plan);
             Vec::new()
         }
     };
     if refused.is_empty() {
+        follow_up(tx, plan);
         for eval in &plan.when_whole {
             tx.put_eval(eval.clone());
         }
@@ -88,6 +91,10 @@ fn remember(tx: &mut Tx<'_>, plan: &Plan, result: &PlanResult) {
 
 /// Commits what fits and names what does not.
 fn parts(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) -> Vec<Refusal> {
+    update_deployments(tx, plan);
+    if let Some(deployment) = plan.deployment.as_ref().filter(|deployment| deployment.job == plan.job) {
+        tx.create_deployment(deployment.clone());
+    }
     stop(tx, plan);
     update_in_place(tx, plan, job);
     let mut refused = Vec::new();
@@ -102,13 +109,42 @@ fn parts(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) -> Vec<Refusal> {
 /// Commits everything, or nothing if one placement does not fit.
 fn whole(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) -> Vec<Refusal> {
     let mut trial = tx.state.clone();
-    let mut trial_tx = Tx { state: &mut trial, index: tx.index, now: tx.now, changes: tx.changes.clone() };
-    let refused = parts(&mut trial_tx, plan, job);
+    let mut attempt = tx.trial(&mut trial);
+    let refused = parts(&mut attempt, plan, job);
+    let Tx { digest, changes, deployments_written, .. } = attempt;
     if refused.is_empty() {
-        tx.changes = trial_tx.changes;
-        *tx.state = trial;
+        tx.adopt(trial, digest, changes, deployments_written);
     }
     refused
+}
+
+/// Gives deployments of the job their new status. None succeeds that is not where it should be.
+fn update_deployments(tx: &mut Tx<'_>, plan: &Plan) {
+    for update in &plan.deployment_updates {
+        let Some(deployment) = tx.state.deployment(&update.id) else { continue };
+        let is_premature = update.status == DeploymentStatus::Successful && !deployment.is_complete();
+        if *deployment.job_key() == plan.job.job && deployment.status != update.status && !is_premature {
+            tx.set_deployment_status(update.id, update.status, update.reason);
+        }
+    }
+}
+
+/// Notes which evaluations will look at failed allocations. They are written with the plan, so only if it is whole.
+fn follow_up(tx: &mut Tx<'_>, plan: &Plan) {
+    for follow_up in &plan.follow_ups {
+        let Some(old) = of_job(tx, plan, &follow_up.alloc_id) else { continue };
+        if old.followup_eval != Some(follow_up.eval_id) {
+            let mut alloc = (*old).clone();
+            alloc.followup_eval = Some(follow_up.eval_id);
+            tx.put_alloc(alloc, false);
+        }
+    }
+}
+
+/// The deployment that something of a plan is to be part of, if it is the job's active one.
+fn active(tx: &Tx<'_>, plan: &Plan, named: Option<DeploymentId>) -> Option<DeploymentId> {
+    let active = tx.state.job_row(&plan.job.job).and_then(|row| row.active_deployment);
+    named.filter(|id| active == Some(*id))
 }
 
 fn stop(tx: &mut Tx<'_>, plan: &Plan) {
@@ -156,6 +192,11 @@ fn update_in_place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) {
         alloc.job = Arc::clone(job);
         alloc.group = update.group;
         alloc.eval_id = plan.eval_id;
+        let deployment = active(tx, plan, update.deployment);
+        if alloc.deployment_id != deployment {
+            alloc.deployment_id = deployment;
+            alloc.health = None;
+        }
         tx.put_alloc(alloc, true);
     }
 }
@@ -168,24 +209,25 @@ fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) ->
     let handing_over = previous
         .as_ref()
         .filter(|old| old.node_id == placement.node_id && old.desired.is_stop() && old.holds_resources());
-    let asked = Asked {
-        usage: placement.usage,
-        ports: &placement.ports,
-        handed_over: handing_over.map(|old| old.usage).unwrap_or_default(),
-        handed_over_ports: handing_over.map_or(&[], |old| &old.ports),
-    };
+    let asked = Asked::of(placement, handing_over.map(Arc::as_ref));
     let row = tx.state.usage().row(&placement.node_id).ok_or(Misfit::NodeGone)?;
     fits(row, &asked)?;
     let hands_over = handing_over.is_some();
     if let Some(previous) = &previous {
         let mut old = (**previous).clone();
-        old.next = Some(placement.alloc_id);
+        if !old.handed_over || !tx.knows_deployments() {
+            old.next = Some(placement.alloc_id);
+        }
         old.handed_over |= hands_over;
         tx.put_alloc(old, false);
     }
-    tx.put_alloc(new_alloc(plan, job, placement), true);
+    let mut alloc = new_alloc(plan, job, placement);
+    alloc.deployment_id = active(tx, plan, placement.deployment);
+    tx.put_alloc(alloc, true);
     if let Some(previous) = previous.filter(|_| hands_over)
-        && !(previous.usage.fits_in(placement.usage) && previous.ports == placement.ports)
+        && !(previous.usage.fits_in(placement.usage)
+            && previous.ports == placement.ports
+            && previous.cores == placement.cores)
         && let Some(node) = tx.state.node(&placement.node_id)
     {
         // What the successor does not need is free for others.
@@ -204,6 +246,8 @@ fn new_alloc(plan: &Plan, job: &Arc<Job>, placement: &Placement) -> Allocation {
         eval_id: plan.eval_id,
         usage: placement.usage,
         ports: placement.ports.clone(),
+        cores: placement.cores.clone(),
+        oversubscribed: placement.oversubscribed,
         desired: DesiredStatus::Run,
         stop_reason: None,
         handed_over: false,
@@ -213,6 +257,8 @@ fn new_alloc(plan: &Plan, job: &Arc<Job>, placement: &Placement) -> Allocation {
         previous: placement.previous,
         next: None,
         deployment_id: None,
+        health: None,
+        reschedules: Arc::clone(&placement.reschedules),
         followup_eval: None,
         scores: Arc::clone(&placement.scores),
         create_index: StateIndex::default(),

@@ -1,18 +1,29 @@
 //! The commands of the log; one file each: what it carries, how it applies, its tests.
 
+use std::sync::Arc;
+
+use orch_model::Job;
 use orch_model::evaluation::Evaluation;
 use orch_model::ids::EvalId;
 use orch_model::plan::PlanResult;
 use serde::{Deserialize, Serialize};
 
+use crate::row::Submission;
+use crate::tx::Tx;
+
+mod alloc_health;
 mod apply_plans;
+mod change_deployment;
+mod check_digest;
 mod cluster;
 mod deregister_job;
 mod evals;
+mod job_versions;
 mod nodes;
 mod reap;
 mod register_job;
 mod register_node;
+mod scale_job;
 mod scheduler_config;
 mod stop_alloc;
 mod update_allocs;
@@ -20,14 +31,19 @@ mod update_allocs;
 #[cfg(test)]
 mod tests;
 
+pub use alloc_health::{RescheduleAllocs, SetAllocHealth};
 pub use apply_plans::ApplyPlans;
+pub use change_deployment::{ChangeDeployment, DeploymentChange, DeploymentFailure};
+pub use check_digest::CheckDigest;
 pub use cluster::{FormCluster, RaiseVersion};
 pub use deregister_job::DeregisterJob;
 pub use evals::{EvaluateJob, PutEvals};
+pub use job_versions::{RevertJob, SetJobStability};
 pub use nodes::{EvaluateNode, NodeTransition, NodeTransitions, PurgeNode, SetEligibility};
 pub use reap::Reap;
 pub use register_job::RegisterJob;
 pub use register_node::{DescribeNode, RegisterNode};
+pub use scale_job::ScaleJob;
 pub use scheduler_config::SetSchedulerConfig;
 pub use stop_alloc::StopAlloc;
 pub use update_allocs::UpdateAllocs;
@@ -72,6 +88,20 @@ pub enum Command {
     SetSchedulerConfig(SetSchedulerConfig),
     /// Every member runs this version at least.
     RaiseVersion(RaiseVersion),
+    /// Pause, resume, promote or end a deployment.
+    ChangeDeployment(ChangeDeployment),
+    /// Say by hand whether allocations of a deployment are well.
+    SetAllocHealth(SetAllocHealth),
+    /// Have failed allocations placed again.
+    RescheduleAllocs(RescheduleAllocs),
+    /// Say whether a version of a job is stable.
+    SetJobStability(SetJobStability),
+    /// Go back to an earlier version of a job.
+    RevertJob(RevertJob),
+    /// Change the count of a group.
+    ScaleJob(ScaleJob),
+    /// Compare the digest of the state with the leader's.
+    CheckDigest(CheckDigest),
 }
 
 impl Command {
@@ -95,6 +125,13 @@ impl Command {
             Self::Reap(_) => "reap",
             Self::SetSchedulerConfig(_) => "set_scheduler_config",
             Self::RaiseVersion(_) => "raise_version",
+            Self::ChangeDeployment(_) => "change_deployment",
+            Self::SetAllocHealth(_) => "set_alloc_health",
+            Self::RescheduleAllocs(_) => "reschedule_allocs",
+            Self::SetJobStability(_) => "set_job_stability",
+            Self::RevertJob(_) => "revert_job",
+            Self::ScaleJob(_) => "scale_job",
+            Self::CheckDigest(_) => "check_digest",
         }
     }
 }
@@ -120,6 +157,15 @@ pub enum Reply {
     Session {
         /// Its epoch: reports about older ones are ignored.
         epoch: u64,
+    },
+    /// A deployment was changed.
+    Deployment {
+        /// The evaluation that follows from it.
+        eval_id: Option<EvalId>,
+        /// When the deployment was last written.
+        modify_index: orch_model::StateIndex,
+        /// The version that its job went back to.
+        reverted_to: Option<u64>,
     },
     /// What became of each plan.
     Plans(Vec<PlanResult>),
@@ -164,10 +210,48 @@ impl Reply {
         Self::Rejected(Rejection { kind: RejectionKind::Conflict, message: message.into() })
     }
 
+    /// The answer that what it says is not valid.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Rejected(Rejection { kind: RejectionKind::Invalid, message: message.into() })
+    }
+
+    /// The answer that the operator lets nobody write jobs.
+    pub(crate) fn registration_disabled() -> Self {
+        Self::forbidden("Job registration, dispatch, and scale are disabled by the scheduler configuration")
+    }
+
     /// The answer that it is not allowed.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::Rejected(Rejection { kind: RejectionKind::Forbidden, message: message.into() })
     }
+}
+
+/// The most instances that a group may want, whatever an agent's own limit says.
+pub const MAX_GROUP_COUNT: u32 = 1_000_000;
+
+/// Why a job is too much for any scheduler, if it is.
+fn count_refusal(job: &Job) -> Option<String> {
+    let group = job.task_groups.iter().find(|group| group.count > i64::from(MAX_GROUP_COUNT))?;
+    Some(format!("group {:?} wants {} instances, more than {MAX_GROUP_COUNT}", group.name, group.count))
+}
+
+/// Writes `job` as the next version of what is there, or as the first, with the text that it was made from.
+fn write_version(tx: &mut Tx<'_>, mut job: Job, submission: Option<Arc<Submission>>) -> Arc<Job> {
+    let key = job.key();
+    job.job_modify_index = tx.index;
+    job.submit_time = tx.now;
+    job.stable = false;
+    job.status_description.clear();
+    (job.create_index, job.version) = match tx.state.job(&key) {
+        Some(current) => (current.create_index, current.version.saturating_add(1)),
+        None => (tx.index, 0),
+    };
+    let version = job.version_key();
+    tx.put_job(job);
+    if let Some(submission) = submission {
+        tx.state.submissions.insert(version, submission);
+    }
+    tx.state.job(&key).cloned().expect("the job was written a line above")
 }
 
 /// The evaluation that a command asks for, by the id its proposer minted.

@@ -7,7 +7,7 @@ use orch_model::evaluation::Trigger;
 use orch_model::{EvalId, Job, StateIndex};
 use serde::{Deserialize, Serialize};
 
-use super::{Reply, requested_eval};
+use super::{Reply, count_refusal, requested_eval, write_version};
 use crate::row::Submission;
 use crate::tx::Tx;
 
@@ -37,9 +37,10 @@ impl RegisterJob {
             return Reply::Job { eval_id: Some(eval.id), job_modify_index: eval.job_modify_index };
         }
         if tx.state.meta.scheduler.reject_job_registration {
-            return Reply::forbidden(
-                "Job registration, dispatch, and scale are disabled by the scheduler configuration",
-            );
+            return Reply::registration_disabled();
+        }
+        if let Some(message) = count_refusal(&self.job).filter(|_| tx.knows_deployments()) {
+            return Reply::invalid(message);
         }
         let key = self.job.key();
         let current = tx.state.job(&key).cloned();
@@ -48,35 +49,10 @@ impl RegisterJob {
         }
         let job = match current {
             Some(current) if same_spec(&current, &self.job) => current,
-            current => self.write(tx, current.as_deref()),
+            Some(_) | None => write_version(tx, self.job.clone(), self.submission.clone().map(Arc::new)),
         };
         tx.put_eval(requested_eval(self.eval_id, &job, self.eval_priority, Trigger::JobRegister));
         Reply::Job { eval_id: Some(self.eval_id), job_modify_index: job.job_modify_index }
-    }
-
-    fn write(&self, tx: &mut Tx<'_>, current: Option<&Job>) -> Arc<Job> {
-        let mut job = self.job.clone();
-        job.job_modify_index = tx.index;
-        job.submit_time = tx.now;
-        job.stable = false;
-        job.status_description.clear();
-        match current {
-            Some(current) => {
-                job.create_index = current.create_index;
-                job.version = current.version.saturating_add(1);
-            }
-            None => {
-                job.create_index = tx.index;
-                job.version = 0;
-            }
-        }
-        let version = job.version_key();
-        let key = job.key();
-        tx.put_job(job);
-        if let Some(submission) = &self.submission {
-            tx.state.submissions.insert(version, Arc::new(submission.clone()));
-        }
-        tx.state.job(&key).cloned().expect("the job was written a line above")
     }
 
     fn index_conflict(&self, current: Option<&Job>) -> Option<String> {

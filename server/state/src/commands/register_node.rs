@@ -36,7 +36,8 @@ impl RegisterNode {
                 self.node_id
             ));
         }
-        let epoch = old.as_ref().map_or(0, |old| old.session.epoch).saturating_add(1);
+        // A node that was purged goes on above every epoch that was ever purged, so that old verdicts stay void.
+        let epoch = old.as_ref().map_or(tx.state.meta.purged_epoch, |old| old.session.epoch).saturating_add(1);
         let was_away = old.as_ref().is_some_and(|old| old.status != NodeStatus::Ready);
         let mut node = match &old {
             Some(old) => (**old).clone(),

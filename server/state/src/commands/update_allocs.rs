@@ -1,6 +1,6 @@
 //! Taking over what clients say about their allocations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orch_model::allocation::{AllocUpdate, ClientStatus};
 use orch_model::evaluation::Trigger;
@@ -9,6 +9,7 @@ use orch_model::{Allocation, JobKey, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::Reply;
+use super::alloc_health::set_health;
 use crate::tx::Tx;
 
 /// Take over what clients say about their allocations.
@@ -26,20 +27,27 @@ pub struct UpdateAllocs {
 impl UpdateAllocs {
     pub(crate) fn apply(&self, tx: &mut Tx<'_>) -> Reply {
         let mut jobs: BTreeMap<JobKey, Trigger> = BTreeMap::new();
+        let mut nodes: BTreeSet<NodeId> = BTreeSet::new();
         for (node, update) in &self.updates {
-            if let Some((key, trigger)) = take_over(tx, node, update) {
+            let Some((key, trigger)) = take_over(tx, node, update) else { continue };
+            nodes.insert(*node);
+            if let Some(trigger) = trigger {
                 jobs.insert(key, trigger);
             }
+        }
+        if tx.knows_deployments() {
+            nodes.iter().for_each(|node| tx.note_alloc_update(node));
         }
         let eval_ids = tx.add_evals(jobs, None, self.seed);
         Reply::Evals { eval_ids }
     }
 }
 
-/// Takes over one update; answers why the job must be looked at, if it must.
+/// Takes over one update; `None` if it says nothing new. Answers why the job must be looked at, if it must.
 ///
-/// One that comes late, after the allocation has ended or was written off, says nothing about its tasks either.
-fn take_over(tx: &mut Tx<'_>, node: &NodeId, update: &AllocUpdate) -> Option<(JobKey, Trigger)> {
+/// One that comes late, after the allocation has ended or was written off, says nothing about its tasks either. What it
+/// says of the allocation's health only counts in its deployment; who watches that has the job looked at.
+fn take_over(tx: &mut Tx<'_>, node: &NodeId, update: &AllocUpdate) -> Option<(JobKey, Option<Trigger>)> {
     let old = tx.state.alloc(&update.id).filter(|alloc| alloc.node_id == *node).cloned()?;
     if !old.client_status.can_become(update.client_status) {
         return None;
@@ -47,13 +55,14 @@ fn take_over(tx: &mut Tx<'_>, node: &NodeId, update: &AllocUpdate) -> Option<(Jo
     let mut alloc = (*old).clone();
     alloc.tasks = update.tasks.clone();
     alloc.client_status = update.client_status;
-    if alloc.client_status == old.client_status && alloc.tasks == old.tasks {
+    let health_moved = update.health.is_some_and(|healthy| set_health(tx, &mut alloc, healthy));
+    if alloc.client_status == old.client_status && alloc.tasks == old.tasks && !health_moved {
         return None;
     }
     let trigger = follow_up(&old, &alloc);
     let key = alloc.job_key();
     tx.put_alloc(alloc, false);
-    trigger.map(|trigger| (key, trigger))
+    Some((key, trigger))
 }
 
 /// Why the job must be looked at now that an allocation went from `old` to `new`.

@@ -1,15 +1,20 @@
 //! Commands that nobody should send: ids of a small space, so that they name what is there, and any value beside them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orch_model::allocation::{AllocPort, AllocUpdate, StopReason};
+use orch_model::deployment::{DeploymentReason, DeploymentStatus, GroupRollout, Rollback};
 use orch_model::evaluation::{EvalOutcome, EvalStatus, Evaluation, Trigger};
 use orch_model::ids::{ClusterId, PlanId, RaftId};
 use orch_model::job::JobType;
 use orch_model::operator::SchedulerConfig;
-use orch_model::plan::{InPlaceUpdate, Placement, Plan, Stop};
+use orch_model::plan::{DeploymentUpdate, FollowUp, InPlaceUpdate, Placement, Plan, Stop};
 use orch_model::units::Usage;
-use orch_model::{AllocId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, StateIndex, Timestamp, testing};
+use orch_model::{
+    AllocId, Deployment, DeploymentId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, Nanos, StateIndex,
+    Timestamp, testing,
+};
 use orch_state::Command;
 use orch_state::commands::*;
 use proptest::prelude::*;
@@ -103,10 +108,71 @@ fn placement() -> impl Strategy<Value = Placement> {
             node_id: node_id(node),
             usage,
             ports: ports.into_iter().collect(),
+            cores: smallvec::SmallVec::new(),
             previous,
+            deployment: Some(DeploymentId::from_uuid(Uuid::from_u128(u128::from(index % 4)))),
+            reschedules: Arc::default(),
+            oversubscribed: index % 2 == 0,
             scores: Arc::default(),
         },
     )
+}
+
+fn deployment_id() -> impl Strategy<Value = DeploymentId> {
+    (0..4_u128).prop_map(|id| DeploymentId::from_uuid(Uuid::from_u128(id)))
+}
+
+fn rollout() -> impl Strategy<Value = GroupRollout> {
+    (any::<[bool; 3]>(), any::<i64>(), 0..3_u32, prop_oneof![0..4_u32, any::<u32>()]).prop_map(
+        |([auto_revert, auto_promote, promoted], deadline, desired_canaries, counts)| GroupRollout {
+            auto_revert,
+            auto_promote,
+            promoted,
+            progress_deadline: Nanos(deadline),
+            require_progress_by: Timestamp(deadline),
+            desired_canaries,
+            desired_total: counts,
+            placed: counts,
+            healthy: counts,
+            unhealthy: counts,
+            placed_canaries: vec![AllocId::default()],
+        },
+    )
+}
+
+/// A deployment of a version that the plan names, most of the time.
+fn deployment() -> impl Strategy<Value = Deployment> {
+    let groups =
+        prop::collection::btree_map(prop_oneof![Just("web".to_owned()), Just("none".to_owned())], rollout(), 0..3);
+    (deployment_id(), key(), groups, deployment_status(), deployment_reason()).prop_map(
+        |(id, job, groups, status, reason)| {
+            let job = JobVersionKey { job, created: StateIndex(1), version: 0 };
+            Deployment { status, reason, ..Deployment::new(id, job, StateIndex(u64::MAX), u16::MAX, groups) }
+        },
+    )
+}
+
+fn deployment_status() -> impl Strategy<Value = DeploymentStatus> {
+    prop::sample::select(DeploymentStatus::ALL.to_vec())
+}
+
+fn deployment_reason() -> impl Strategy<Value = DeploymentReason> {
+    prop_oneof![
+        Just(DeploymentReason::Running),
+        Just(DeploymentReason::FailedByUser(Rollback::To(7))),
+        Just(DeploymentReason::NewerJob),
+    ]
+}
+
+pub(crate) fn deployment_change() -> impl Strategy<Value = DeploymentChange> {
+    prop_oneof![
+        Just(DeploymentChange::Pause),
+        Just(DeploymentChange::Resume),
+        Just(DeploymentChange::Promote { groups: Vec::new() }),
+        Just(DeploymentChange::Fail(DeploymentFailure::UnhealthyAllocs)),
+        Just(DeploymentChange::Fail(DeploymentFailure::ByUser)),
+        Just(DeploymentChange::Succeed),
+    ]
 }
 
 fn stop() -> impl Strategy<Value = Stop> {
@@ -119,31 +185,74 @@ fn stop() -> impl Strategy<Value = Stop> {
 
 fn plan() -> impl Strategy<Value = Plan> {
     let job = (key(), index(), 0..4_u64).prop_map(|(job, created, version)| JobVersionKey { job, created, version });
-    let in_place = (alloc_id(), 0..3_u16).prop_map(|(alloc_id, group)| InPlaceUpdate { alloc_id, group });
+    let in_place = (alloc_id(), 0..3_u16, prop::option::of(deployment_id()))
+        .prop_map(|(alloc_id, group, deployment)| InPlaceUpdate { alloc_id, group, deployment });
+    let updated = (deployment_id(), deployment_status(), deployment_reason())
+        .prop_map(|(id, status, reason)| DeploymentUpdate { id, status, reason });
+    let follow_up = (alloc_id(), eval_id()).prop_map(|(alloc_id, eval_id)| FollowUp { alloc_id, eval_id });
     let changes = (
         prop::collection::vec(placement(), 0..4),
         prop::collection::vec(stop(), 0..3),
         prop::collection::vec(in_place, 0..3),
         prop::collection::vec(eval(), 0..3),
+        prop::option::of(deployment()),
+        prop::collection::vec(updated, 0..2),
+        prop::collection::vec(follow_up, 0..2),
     );
     (small_uuid(), eval_id(), job, index(), any::<bool>(), changes).prop_map(
-        |(id, eval_id, job, placed_index, all_at_once, (placements, stops, in_place, when_whole))| Plan {
-            id: PlanId::from_uuid(id),
-            eval_id,
-            job,
-            placed_index,
-            all_at_once,
-            placements,
-            stops,
-            in_place,
-            when_whole,
+        |(id, eval_id, job, placed_index, all_at_once, changes)| {
+            let (placements, stops, in_place, when_whole, deployment, deployment_updates, follow_ups) = changes;
+            Plan {
+                id: PlanId::from_uuid(id),
+                eval_id,
+                job,
+                placed_index,
+                all_at_once,
+                placements,
+                stops,
+                in_place,
+                deployment,
+                deployment_updates,
+                follow_ups,
+                when_whole,
+            }
         },
     )
 }
 
 fn update() -> impl Strategy<Value = (orch_model::NodeId, AllocUpdate)> {
-    (0..6_u32, alloc_id(), client_status())
-        .prop_map(|(node, id, client_status)| (node_id(node), AllocUpdate { id, client_status, tasks: Arc::default() }))
+    (0..6_u32, alloc_id(), client_status(), prop::option::of(any::<bool>())).prop_map(
+        |(node, id, client_status, health)| {
+            (node_id(node), AllocUpdate { id, client_status, tasks: Arc::default(), health })
+        },
+    )
+}
+
+fn of_deployments_and_versions() -> impl Strategy<Value = Command> {
+    let change = (deployment_id(), deployment_change(), eval_id())
+        .prop_map(|(id, change, eval_id)| Command::ChangeDeployment(ChangeDeployment { id, change, eval_id }));
+    let allocs = || prop::collection::vec(alloc_id(), 0..3);
+    let health =
+        (deployment_id(), allocs(), allocs(), eval_id()).prop_map(|(deployment, healthy, unhealthy, eval_id)| {
+            Command::SetAllocHealth(SetAllocHealth { deployment, healthy, unhealthy, eval_id })
+        });
+    let again = (allocs(), any::<u64>()).prop_map(|(allocs, evals_seed)| {
+        Command::RescheduleAllocs(RescheduleAllocs { allocs, evals_seed, trigger: Trigger::AllocReschedule })
+    });
+    let stability = (key(), 0..4_u64, any::<bool>())
+        .prop_map(|(key, version, stable)| Command::SetJobStability(SetJobStability { key, version, stable }));
+    let revert = (key(), 0..4_u64, prop::option::of(0..4_u64), eval_id()).prop_map(
+        |(key, to_version, enforce_prior, eval_id)| {
+            Command::RevertJob(RevertJob { key, to_version, enforce_prior, eval_id })
+        },
+    );
+    let count = prop::option::of(prop_oneof![4 => 0..4_u32, 1 => any::<u32>()]);
+    let scale = (key(), count, any::<bool>(), eval_id()).prop_map(|(key, count, error, eval_id)| {
+        let (group, message, meta) = ("web".into(), String::new(), BTreeMap::default());
+        Command::ScaleJob(ScaleJob { key, group, count, message, error, meta, eval_id, enforce_index: None })
+    });
+    let digest = (index(), any::<u64>()).prop_map(|(at, digest)| Command::CheckDigest(CheckDigest { at, digest }));
+    prop_oneof![3 => change, 2 => health, 2 => again, 1 => stability, 1 => revert, 2 => scale, 1 => digest]
 }
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
@@ -154,7 +263,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         },
     );
     let deregister = (key(), any::<bool>(), eval_id()).prop_map(|(job, purge, eval_id)| {
-        Command::DeregisterJob(DeregisterJob { job, purge, eval_id, eval_priority: Some(u16::MAX) })
+        let eval_priority = Some(u16::MAX);
+        Command::DeregisterJob(DeregisterJob { job, purge, eval_id, eval_priority, no_shutdown_delay: true })
     });
     let node = (0..6_u32, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(number, cpu, memory, seed)| {
         let description = Arc::new(testing::node(number).size(cpu, memory).description());
@@ -169,10 +279,11 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         prop::collection::vec(eval_id(), 0..4),
         prop::collection::vec(alloc_id(), 0..4),
         prop::collection::vec(key(), 0..3),
+        prop::collection::vec(deployment_id(), 0..3),
     )
-        .prop_map(|(evals, allocs, jobs)| {
+        .prop_map(|(evals, allocs, jobs, deployments)| {
             let nodes = (0..6).map(node_id).collect();
-            Command::Reap(Reap { evals, allocs, jobs, nodes })
+            Command::Reap(Reap { evals, allocs, jobs, nodes, deployments })
         });
     let config = (any::<bool>(), prop::option::of(index())).prop_map(|(paused, check_index)| {
         let config = SchedulerConfig { pause_eval_broker: paused, ..SchedulerConfig::default() };
@@ -196,6 +307,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         1 => reap,
         1 => config,
         1 => form,
+        6 => of_deployments_and_versions(),
         1 => any::<u16>().prop_map(|version| Command::RaiseVersion(RaiseVersion { version })),
     ]
 }

@@ -1,10 +1,11 @@
 //! What may happen next, drawn.
 
 use orch_model::allocation::ClientStatus;
-use orch_model::job::{NetworkResource, Port, ReschedulePolicy};
+use orch_model::job::{NetworkResource, Port, ReschedulePolicy, UpdateStrategy};
 use orch_model::node::{Eligibility, NodeStatus};
 use orch_model::{Job, Nanos, testing};
 use orch_state::Command;
+use orch_state::commands::DeploymentChange;
 use proptest::prelude::*;
 
 use crate::arbitrary;
@@ -42,7 +43,25 @@ pub(crate) enum Step {
     Report {
         at: usize,
         status: ClientStatus,
+        /// What the client says of its health.
+        health: Option<bool>,
     },
+    /// The active deployment of a job is changed.
+    Deployment {
+        at: usize,
+        change: DeploymentChange,
+    },
+    /// A job's group is scaled, or the job goes back to an earlier version.
+    Scale {
+        at: usize,
+        count: u32,
+    },
+    Revert {
+        at: usize,
+        back: u64,
+    },
+    /// Failed allocations are to be placed again.
+    Reschedule,
     /// A worker looks at an evaluation, with a state of so many entries ago.
     Plan {
         at: usize,
@@ -91,6 +110,12 @@ impl Spec {
         let group = &mut job.task_groups[0];
         group.tasks[0].resources.as_mut().unwrap().cpu = self.cpu;
         group.tasks[0].env.insert("VERSION".into(), self.env.to_string());
+        group.update = Some(UpdateStrategy {
+            max_parallel: Some(i64::from(self.env)),
+            progress_deadline: Some(Nanos::from_secs(600)),
+            auto_revert: Some(self.second_group),
+            ..UpdateStrategy::default()
+        });
         group.reschedule_policy = Some(ReschedulePolicy {
             delay: Some(Nanos::from_secs(5)),
             delay_function: "constant".into(),
@@ -142,7 +167,12 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => spec().prop_map(Step::Register),
         2 => (at(), any::<bool>()).prop_map(|(at, purge)| Step::Deregister { at, purge }),
         2 => at().prop_map(|at| Step::StopAlloc { at }),
-        8 => (at(), likely_status).prop_map(|(at, status)| Step::Report { at, status }),
+        10 => (at(), likely_status, prop::option::of(prop::bool::weighted(0.8)))
+            .prop_map(|(at, status, health)| Step::Report { at, status, health }),
+        3 => (at(), arbitrary::deployment_change()).prop_map(|(at, change)| Step::Deployment { at, change }),
+        1 => (at(), 0..5_u32).prop_map(|(at, count)| Step::Scale { at, count }),
+        1 => (at(), 1..4_u64).prop_map(|(at, back)| Step::Revert { at, back }),
+        1 => Just(Step::Reschedule),
         12 => (at(), 0..6_usize).prop_map(|(at, age)| Step::Plan { at, age }),
         12 => (at(), 1..4_usize, prop::bool::weighted(0.3)).prop_map(|(at, count, keep)| Step::Deliver { at, count, keep }),
         1 => at().prop_map(|at| Step::Repeat { at }),

@@ -86,7 +86,7 @@ impl World {
     /// Whatever a query could wait for now.
     pub(crate) fn scopes(&self) -> Vec<Scope> {
         let mut scopes: Vec<_> = Table::ALL.into_iter().map(Scope::Table).collect();
-        for table in [Table::Jobs, Table::Evals, Table::Allocs] {
+        for table in [Table::Jobs, Table::Evals, Table::Allocs, Table::Deployments] {
             scopes.extend(["default", "other"].map(|namespace| Scope::Namespace(table, namespace.into())));
             scopes.extend(self.state.jobs().map(|row| Scope::Job(table, row.job.key())));
         }
@@ -95,6 +95,7 @@ impl World {
         }
         scopes.extend(self.state.evals().map(|eval| Scope::Eval(eval.id)));
         scopes.extend(self.state.allocs().map(|alloc| Scope::Alloc(alloc.id)));
+        scopes.extend(self.state.deployments().map(|deployment| Scope::Deployment(deployment.id)));
         scopes
     }
 
@@ -151,19 +152,26 @@ impl World {
             }
             Step::Deregister { at, purge } => {
                 let (eval_id, purge) = (self.eval_id(), *purge);
-                self.job_at(*at)
-                    .map(|job| Command::DeregisterJob(DeregisterJob { job, purge, eval_id, eval_priority: None }))
+                self.job_at(*at).map(|job| {
+                    Command::DeregisterJob(DeregisterJob {
+                        job,
+                        purge,
+                        eval_id,
+                        eval_priority: None,
+                        no_shutdown_delay: purge,
+                    })
+                })
             }
             Step::StopAlloc { at } => {
                 let eval_id = self.eval_id();
                 self.alloc_at(*at)
                     .map(|(alloc_id, _)| Command::StopAlloc(StopAlloc { alloc_id, no_shutdown_delay: false, eval_id }))
             }
-            Step::Report { at, status } => {
+            Step::Report { at, status, health } => {
                 let seed = self.seed();
                 self.alloc_at(*at).map(|(id, node)| {
                     let task = TaskState { restarts: u32::try_from(*at % 3).unwrap(), ..TaskState::default() };
-                    let update = AllocUpdate { id, client_status: *status, tasks: Arc::from([task]) };
+                    let update = AllocUpdate { id, client_status: *status, tasks: Arc::from([task]), health: *health };
                     Command::UpdateAllocs(UpdateAllocs { updates: vec![(node, update)], seed })
                 })
             }
@@ -175,6 +183,43 @@ impl World {
             Step::Repeat { at } => {
                 let entries = self.log.iter().map(|entry| entry.command.clone()).collect();
                 pick(entries, *at).filter(is_repeatable)
+            }
+            Step::Deployment { at, change } => {
+                let eval_id = self.eval_id();
+                let active = self.state.deployments().filter(|deployment| deployment.is_active());
+                pick(active.map(|deployment| deployment.id).collect(), *at)
+                    .map(|id| Command::ChangeDeployment(ChangeDeployment { id, change: change.clone(), eval_id }))
+            }
+            Step::Scale { at, count } => {
+                let eval_id = self.eval_id();
+                self.job_at(*at).map(|key| {
+                    let (group, message, meta) = ("web".into(), String::new(), BTreeMap::default());
+                    let count = Some(*count);
+                    let error = false;
+                    Command::ScaleJob(ScaleJob {
+                        key,
+                        group,
+                        count,
+                        message,
+                        error,
+                        meta,
+                        eval_id,
+                        enforce_index: None,
+                    })
+                })
+            }
+            Step::Revert { at, back } => {
+                let eval_id = self.eval_id();
+                self.job_at(*at).map(|key| {
+                    let to_version = self.state.job(&key).map_or(0, |job| job.version.saturating_sub(*back));
+                    Command::RevertJob(RevertJob { key, to_version, enforce_prior: None, eval_id })
+                })
+            }
+            Step::Reschedule => {
+                let allocs = self.state.allocs().map(|alloc| alloc.id).collect();
+                let evals_seed = self.seed();
+                let trigger = Trigger::DeploymentWatcher;
+                Some(Command::RescheduleAllocs(RescheduleAllocs { allocs, evals_seed, trigger }))
             }
             Step::Reap => Some(self.reap()),
             Step::Arbitrary(command) => Some(self.aimed((**command).clone())),
@@ -207,6 +252,7 @@ impl World {
             allocs: self.state.allocs().map(|alloc| alloc.id).collect(),
             jobs: self.state.jobs().map(|row| row.job.key()).collect(),
             nodes: self.state.nodes().map(|node| node.id).collect(),
+            deployments: self.state.deployments().map(|deployment| deployment.id).collect(),
         })
     }
 
@@ -236,6 +282,9 @@ impl World {
                     if let Some(row) = self.state.job_row(&plan.job.job) {
                         plan.job = row.job.version_key();
                         plan.placed_index = row.placed_index;
+                        if let Some(deployment) = &mut plan.deployment {
+                            deployment.job = plan.job.clone();
+                        }
                     }
                 }
             }
@@ -329,5 +378,6 @@ fn exists(state: &State, scope: &Scope) -> bool {
         Scope::Node(_, id) => state.node(id).is_some(),
         Scope::Eval(id) => state.eval(id).is_some(),
         Scope::Alloc(id) => state.alloc(id).is_some(),
+        Scope::Deployment(id) => state.deployment(id).is_some(),
     }
 }

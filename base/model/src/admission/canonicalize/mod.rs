@@ -5,7 +5,7 @@ mod policies;
 mod service;
 mod task;
 
-pub(super) use policies::{DefaultPolicies, is_unset};
+pub(super) use policies::{default_migrate, is_unset};
 pub(super) use task::DEFAULT_IDENTITY;
 
 use super::{AdmissionContext, implied};

@@ -36,25 +36,10 @@ pub(super) fn merge_into_groups(job: &mut Job) {
     }
 }
 
-/// The policies of a group that says nothing.
-#[derive(Debug, Default)]
-pub(in crate::admission) struct DefaultPolicies {
-    pub(in crate::admission) update: Option<UpdateStrategy>,
-    pub(in crate::admission) reschedule: Option<ReschedulePolicy>,
-    pub(in crate::admission) migrate: Option<MigrateStrategy>,
-}
-
-impl DefaultPolicies {
-    /// Those of jobs of this kind.
-    pub(in crate::admission) fn of(kind: Option<JobType>) -> Self {
-        let Some(kind) = kind else { return Self::default() };
-        let (updates, reschedules, migrates) = known_policies(kind);
-        Self {
-            update: updates.then(|| merged_update(&[])),
-            reschedule: reschedules.then(|| merged_reschedule(kind, &[])),
-            migrate: migrates.then(|| merged_migrate(&[])),
-        }
-    }
+/// How a group moves off its node where nothing is said; `None` for kinds of jobs that do not.
+pub(in crate::admission) fn default_migrate(kind: Option<JobType>) -> Option<MigrateStrategy> {
+    let (_, _, migrates) = known_policies(kind?);
+    migrates.then(|| merged_migrate(&[]))
 }
 
 /// Whether jobs of this kind have updates, rescheduling and migration.

@@ -1,6 +1,6 @@
 //! Rules about what tasks ask of their node.
 
-use super::{Checks, gates, network, placement};
+use super::{Checks, network, placement};
 use crate::job::{RequestedDevice, Resources};
 
 pub(super) fn check(checks: &mut Checks<'_>, resources: &Resources) {
@@ -42,7 +42,7 @@ fn memory(checks: &mut Checks<'_>, resources: &Resources) {
         "memory_max",
         "must not be less than memory; -1 is unlimited",
     );
-    if memory_max_mb != 0 && !checks.ctx.memory_oversubscription && !gates::stands("memory_max") {
+    if memory_max_mb != 0 && !checks.ctx.memory_oversubscription {
         checks.warn("memory_max has no effect: the cluster does not allow memory oversubscription");
     }
     checks.refuse_if(!(0..=memory_mb.max(0)).contains(&secrets_mb), "secrets", "must be between 0 and memory");

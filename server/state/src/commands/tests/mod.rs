@@ -9,17 +9,23 @@ use orch_model::job::JobType;
 use orch_model::node::{NodeDescription, NodeStatus};
 use orch_model::plan::{Placement, Plan, PlanResult};
 use orch_model::units::Usage;
-use orch_model::{AllocId, Allocation, EvalId, Job, JobKey, MebiBytes, Mhz, NodeId, StateIndex, Timestamp, testing};
+use orch_model::{
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Job, JobKey, MebiBytes, Mhz, NodeId, StateIndex, Timestamp,
+    testing,
+};
 use uuid::Uuid;
 
 use super::*;
 use crate::{Applied, Entry, RULES, State, apply, invariants};
 
 mod allocs;
+mod deployments;
+mod digest;
 mod jobs;
 mod nodes;
 mod plans;
 mod reap;
+mod versions;
 mod whole;
 
 /// A state, and the log that makes it.
@@ -76,17 +82,7 @@ impl Log {
     /// An empty plan that has seen everything.
     fn plan(&self, job: &str, id: u128) -> Plan {
         let row = self.state.job_row(&key(job)).unwrap();
-        Plan {
-            id: PlanId::from_uuid(Uuid::from_u128(id)),
-            eval_id: eval_id(900),
-            job: row.job.version_key(),
-            placed_index: row.placed_index,
-            all_at_once: false,
-            placements: Vec::new(),
-            stops: Vec::new(),
-            in_place: Vec::new(),
-            when_whole: Vec::new(),
-        }
+        Plan::new(PlanId::from_uuid(Uuid::from_u128(id)), eval_id(900), row.job.version_key(), row.placed_index)
     }
 
     fn commit(&mut self, plan: Plan) -> PlanResult {
@@ -102,6 +98,19 @@ impl Log {
     fn report(&mut self, alloc: u128, status: ClientStatus) -> Vec<EvalId> {
         let node = self.alloc(alloc).node_id;
         evals_of(self.apply(report(alloc, node, status)))
+    }
+
+    fn reports(&mut self, alloc: u128, client_status: ClientStatus, healthy: bool) -> Applied {
+        let node = self.alloc(alloc).node_id;
+        let mut command = report(alloc, node, client_status);
+        if let Command::UpdateAllocs(command) = &mut command {
+            command.updates[0].1.health = Some(healthy);
+        }
+        self.apply(command)
+    }
+
+    fn deployment(&self, id: u128) -> &Arc<Deployment> {
+        self.state.deployment(&deployment_id(id)).unwrap()
     }
 
     fn alloc(&self, id: u128) -> &Arc<Allocation> {
@@ -136,6 +145,10 @@ fn alloc_id(id: u128) -> AllocId {
     AllocId::from_uuid(Uuid::from_u128(id))
 }
 
+fn deployment_id(id: u128) -> DeploymentId {
+    DeploymentId::from_uuid(Uuid::from_u128(id))
+}
+
 fn eval_id(id: u128) -> EvalId {
     EvalId::from_uuid(Uuid::from_u128(id))
 }
@@ -151,7 +164,13 @@ fn register(job: Job, eval: u128) -> Command {
 }
 
 fn deregister(job: &str, purge: bool, eval: u128) -> Command {
-    Command::DeregisterJob(DeregisterJob { job: key(job), purge, eval_id: eval_id(eval), eval_priority: None })
+    Command::DeregisterJob(DeregisterJob {
+        job: key(job),
+        purge,
+        eval_id: eval_id(eval),
+        eval_priority: None,
+        no_shutdown_delay: false,
+    })
 }
 
 fn register_node(number: u32, description: NodeDescription) -> Command {
@@ -162,7 +181,7 @@ fn register_node(number: u32, description: NodeDescription) -> Command {
 fn report(alloc: u128, node_id: NodeId, client_status: ClientStatus) -> Command {
     let state = if client_status.is_terminal() { TaskRunState::Dead } else { TaskRunState::Running };
     let tasks = Arc::from([TaskState { state, ..TaskState::default() }]);
-    let update = AllocUpdate { id: alloc_id(alloc), client_status, tasks };
+    let update = AllocUpdate { id: alloc_id(alloc), client_status, tasks, health: None };
     Command::UpdateAllocs(UpdateAllocs { updates: vec![(node_id, update)], seed: u64::try_from(alloc).unwrap() })
 }
 
@@ -174,7 +193,11 @@ fn placement(id: u128, index: u32, node: u32) -> Placement {
         node_id: node_id(node),
         usage: Usage { cpu: Mhz(1000), memory: MebiBytes(100), disk: MebiBytes(10) },
         ports: smallvec::SmallVec::new(),
+        cores: smallvec::SmallVec::new(),
         previous: None,
+        deployment: None,
+        reschedules: Arc::default(),
+        oversubscribed: false,
         scores: Arc::default(),
     }
 }
@@ -192,7 +215,12 @@ fn evals_of(applied: Applied) -> Vec<EvalId> {
 fn rejected(applied: &Applied) -> Option<RejectionKind> {
     match &applied.reply {
         Reply::Rejected(rejection) => Some(rejection.kind),
-        Reply::Done | Reply::Job { .. } | Reply::Evals { .. } | Reply::Session { .. } | Reply::Plans(_) => None,
+        Reply::Done
+        | Reply::Job { .. }
+        | Reply::Evals { .. }
+        | Reply::Session { .. }
+        | Reply::Deployment { .. }
+        | Reply::Plans(_) => None,
     }
 }
 

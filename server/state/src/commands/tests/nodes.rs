@@ -119,7 +119,7 @@ fn purging_a_node_writes_its_work_off_and_looks_at_its_jobs() {
     assert_eq!(log.alloc(1).client_status, ClientStatus::Lost);
     assert!(log.state.node(&node_id(1)).is_none() && log.state.usage().row(&node_id(1)).is_none());
     assert_eq!(rejected(&log.apply(purge())), Some(RejectionKind::NotFound));
-    log.register_node(1);
+    assert_eq!(log.register_node(1), 2, "verdicts about its sessions before the purge stay void");
     log.report(1, ClientStatus::Running);
     assert_eq!(log.alloc(1).client_status, ClientStatus::Lost, "what was written off never counts as running again");
 }
@@ -131,4 +131,30 @@ fn a_node_that_shrinks_takes_nothing_more_but_keeps_what_it_has() {
     log.apply(Command::DescribeNode(DescribeNode { node_id: node_id(1), epoch: 1, description }));
     assert_eq!(refused(&log.place("web", 2, &[(2, 1)])), [(0, orch_model::plan::Misfit::Cpu)]);
     assert_eq!(log.alloc(1).client_status, ClientStatus::Running);
+}
+
+#[test]
+fn what_a_client_says_of_its_work_is_noted_with_the_node_and_is_no_change_of_it() {
+    let mut log = running();
+    let before = Arc::clone(log.state.node(&node_id(1)).unwrap());
+    log.report(1, ClientStatus::Failed);
+    let node = log.state.node(&node_id(1)).unwrap();
+    assert_eq!((node.last_alloc_update, node.modify_index), (log.state.last_index(), before.modify_index));
+    assert!(before.last_alloc_update < node.last_alloc_update);
+    log.report(1, ClientStatus::Failed);
+    assert!(log.state.node(&node_id(1)).unwrap().last_alloc_update < log.state.last_index(), "that was no news");
+}
+
+#[test]
+fn nothing_is_left_of_a_node_that_was_purged_once_its_work_is_forgotten() {
+    let mut log = running();
+    log.apply(Command::PurgeNode(PurgeNode { node_id: node_id(1), seed: 3 }));
+    assert_eq!(log.state.allocs_of_node(&node_id(1)).count(), 1);
+    log.apply(deregister("web", true, 5));
+    log.apply(Command::Reap(Reap { allocs: vec![alloc_id(1)], ..Reap::default() }));
+    assert!(log.state.allocs_by_node.is_empty());
+    let scope = crate::Scope::Node(crate::Table::Allocs, node_id(1));
+    let before = log.state.scope_index(&scope);
+    log.register_node(1);
+    assert!(before < log.state.scope_index(&scope), "an index never goes back");
 }

@@ -220,6 +220,24 @@ fn a_successor_on_a_full_node_takes_over_what_its_predecessor_holds() {
 }
 
 #[test]
+fn what_was_handed_over_counts_again_when_the_successor_ends_first() {
+    let mut log = full_node();
+    let plan = replacing(&log, 2, 1, 2);
+    log.commit(plan);
+    let mut other = log.plan("web", 3);
+    other.placements = vec![Placement { usage: Usage::default(), previous: Some(alloc_id(1)), ..placement(3, 0, 1) }];
+    log.commit(other);
+    log.report(3, ClientStatus::Failed);
+    assert!(log.alloc(1).handed_over, "it was handed over to another");
+    log.report(2, ClientStatus::Failed);
+    assert!(log.alloc(1).holds_resources(), "its client has not said that it has ended");
+    assert_eq!(log.state.usage().row(&node_id(1)).unwrap().used.cpu, Mhz(4000));
+    assert_eq!(refused(&log.place("web", 4, &[(4, 1)])), [(0, Misfit::Cpu)]);
+    log.report(1, ClientStatus::Complete);
+    assert_eq!(log.state.usage().row(&node_id(1)).unwrap().used.cpu, Mhz(0));
+}
+
+#[test]
 fn what_was_handed_over_once_is_not_handed_over_again() {
     let mut log = full_node();
     let plan = replacing(&log, 2, 1, 2);
@@ -265,7 +283,7 @@ fn a_plan_changes_no_other_job() {
     log.place("api", 1, &[(1, 1)]);
     let mut plan = log.plan("web", 2);
     plan.stops = vec![stop(1, StopReason::NotNeeded)];
-    plan.in_place = vec![InPlaceUpdate { alloc_id: alloc_id(1), group: 0 }];
+    plan.in_place = vec![InPlaceUpdate { alloc_id: alloc_id(1), group: 0, deployment: None }];
     log.commit(plan);
     assert_eq!((log.alloc(1).desired, log.alloc(1).job.id.as_str()), (DesiredStatus::Run, "api"));
 }
@@ -278,7 +296,7 @@ fn an_allocation_goes_on_under_a_new_version_as_it_runs() {
     log.report(1, ClientStatus::Running);
     log.register(testing::job("web", 2), 2);
     let mut plan = log.plan("web", 2);
-    plan.in_place = vec![InPlaceUpdate { alloc_id: alloc_id(1), group: 0 }];
+    plan.in_place = vec![InPlaceUpdate { alloc_id: alloc_id(1), group: 0, deployment: None }];
     let entry = ApplyPlans { plans: vec![plan] };
     let applied = log.apply(Command::ApplyPlans(entry));
     assert_eq!((log.alloc(1).job.version, log.alloc(1).client_status), (1, ClientStatus::Running));

@@ -1,5 +1,8 @@
 //! Forgetting what has ended, and nothing else.
 
+use orch_model::Nanos;
+use orch_model::job::ReschedulePolicy;
+
 use super::*;
 
 #[test]
@@ -13,6 +16,7 @@ fn only_what_has_ended_is_forgotten_whatever_the_list_says() {
             allocs: vec![alloc_id(1), alloc_id(2), alloc_id(9)],
             jobs: vec![key("web"), key("none")],
             nodes: vec![node_id(1), node_id(2), node_id(9)],
+            deployments: Vec::new(),
         })
     };
     log.apply(everything());
@@ -53,4 +57,44 @@ fn a_node_that_is_down_stays_while_its_work_may_still_be_counted() {
     log.report(1, ClientStatus::Complete);
     log.apply(reap());
     assert!(log.state.node(&node_id(1)).is_none());
+}
+
+#[test]
+fn a_failed_allocation_is_kept_while_it_stands_for_an_instance() {
+    let policy = |attempts| ReschedulePolicy {
+        attempts: Some(attempts),
+        interval: Some(Nanos::from_secs(60)),
+        unlimited: Some(attempts == 0),
+        ..ReschedulePolicy::default()
+    };
+    for (attempts, waited, stays) in [(0, 3600, true), (1, 10, true), (1, 3600, false)] {
+        let mut log = Log::with_nodes(1);
+        let mut job = testing::job("web", 1);
+        job.task_groups[0].reschedule_policy = Some(policy(attempts));
+        log.register(job, 1);
+        log.place("web", 1, &[(1, 1)]);
+        log.report(1, ClientStatus::Failed);
+        log.now += waited;
+        let reap = || Command::Reap(Reap { allocs: vec![alloc_id(1)], ..Reap::default() });
+        log.apply(reap());
+        assert_eq!(log.state.alloc(&alloc_id(1)).is_some(), stays, "{attempts} attempts, {waited} s later");
+        log.apply(deregister("web", false, 2));
+        log.apply(reap());
+        assert!(log.state.alloc(&alloc_id(1)).is_none(), "nobody wants the job any more");
+    }
+}
+
+#[test]
+fn what_a_batch_job_completed_is_kept_while_its_version_is_wanted() {
+    let mut log = Log::with_nodes(1);
+    let batch = |count| orch_model::Job { r#type: "batch".into(), ..testing::job("sum", count) };
+    log.register(batch(1), 1);
+    log.place("sum", 1, &[(1, 1)]);
+    log.report(1, ClientStatus::Complete);
+    let reap = || Command::Reap(Reap { allocs: vec![alloc_id(1)], ..Reap::default() });
+    log.apply(reap());
+    assert!(log.state.alloc(&alloc_id(1)).is_some(), "it would run again");
+    log.register(batch(2), 2);
+    log.apply(reap());
+    assert!(log.state.alloc(&alloc_id(1)).is_none());
 }

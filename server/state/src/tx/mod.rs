@@ -5,37 +5,26 @@ use std::sync::Arc;
 
 use orch_model::evaluation::EvalStatus;
 use orch_model::job::JobStatus;
-use orch_model::node::ComputedClass;
 use orch_model::seed::Seed;
 use orch_model::{
-    AllocId, Allocation, EvalId, Evaluation, Job, JobKey, JobVersionKey, Node, NodeId, StateIndex, Timestamp,
+    AllocId, Allocation, DeploymentId, EvalId, Evaluation, Job, JobKey, JobVersionKey, Node, NodeId, StateIndex,
+    Timestamp,
 };
 
+use crate::digest::{Digest, Record};
+use crate::entry::RULES_WITH_DEPLOYMENTS;
 use crate::row::JobRow;
 use crate::scope::{Scope, Table};
 use crate::state::State;
 
+mod changes;
+mod deployments;
+
+pub use changes::Changes;
+pub(crate) use deployments::{counts_as_healthy, push_deadline};
+
 /// How many versions of a job are kept beside those that allocations still run.
 const TRACKED_VERSIONS: usize = 6;
-
-/// What an entry changed, for those who act on it: waiters, sessions and, on the leader, broker and detectors.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// The newest entry among those that made the changes.
-    pub last_index: StateIndex,
-    /// Parts of the state that were written.
-    pub scopes: BTreeSet<Scope>,
-    /// Evaluations that were written, as they are now.
-    pub evals: Vec<Arc<Evaluation>>,
-    /// Nodes of which an allocation changed on the servers' word.
-    pub nodes_to_tell: BTreeSet<NodeId>,
-    /// Nodes that were written.
-    pub nodes: BTreeSet<NodeId>,
-    /// Nodes on which capacity came free, and their classes.
-    pub freed: BTreeMap<NodeId, ComputedClass>,
-    /// Jobs that were purged.
-    pub jobs_gone: BTreeSet<JobKey>,
-}
 
 /// One entry being applied.
 #[derive(Debug)]
@@ -45,10 +34,47 @@ pub(crate) struct Tx<'a> {
     pub(crate) index: StateIndex,
     /// The entry's time.
     pub(crate) now: Timestamp,
+    /// The rules under which it was stamped.
+    pub(crate) rules: u16,
+    pub(crate) digest: Digest,
     pub(crate) changes: Changes,
+    /// Deployments that were written so far.
+    pub(crate) deployments_written: BTreeSet<DeploymentId>,
 }
 
 impl Tx<'_> {
+    /// The same entry being applied to another state, to be taken over with [`Tx::adopt`] or dropped.
+    pub(crate) fn trial<'b>(&self, state: &'b mut State) -> Tx<'b> {
+        Tx {
+            state,
+            index: self.index,
+            now: self.now,
+            rules: self.rules,
+            digest: self.digest,
+            changes: self.changes.clone(),
+            deployments_written: self.deployments_written.clone(),
+        }
+    }
+
+    /// Takes over what was tried on a copy of the state.
+    pub(crate) fn adopt(
+        &mut self,
+        state: State,
+        digest: Digest,
+        changes: Changes,
+        deployments: BTreeSet<DeploymentId>,
+    ) {
+        *self.state = state;
+        self.digest = digest;
+        self.changes = changes;
+        self.deployments_written = deployments;
+    }
+
+    /// Whether the entry was stamped under rules that know deployments (and what else came with them).
+    pub(crate) const fn knows_deployments(&self) -> bool {
+        self.rules >= RULES_WITH_DEPLOYMENTS
+    }
+
     fn touch(&mut self, table: Table, namespace: Option<&orch_model::Namespace>) {
         self.state.table_indexes.insert(table, self.index);
         self.changes.scopes.insert(Scope::Table(table));
@@ -68,9 +94,11 @@ impl Tx<'_> {
     /// Writes a new version of a job, which is the current one from now on.
     pub(crate) fn put_job(&mut self, mut job: Job) {
         let key = job.key();
+        self.cancel_deployments(&key, job.stop);
         job.modify_index = self.index;
         let old = self.state.jobs.get(&key).cloned();
         job.status = JobStatus::Pending;
+        self.digest.job(Record::Job, &key, &[job.create_index.0, job.version, u64::from(job.stop)]);
         let job = Arc::new(job);
         let mut row = match old {
             Some(row) => JobRow { job: Arc::clone(&job), placed_index: self.index, ..(*row).clone() },
@@ -103,6 +131,10 @@ impl Tx<'_> {
             evals_index: StateIndex::default(),
             summary: Arc::default(),
             summary_index: StateIndex::default(),
+            active_deployment: None,
+            deployments_index: StateIndex::default(),
+            scaling: Arc::default(),
+            scaling_index: StateIndex::default(),
         }
     }
 
@@ -114,13 +146,14 @@ impl Tx<'_> {
             job.status = status;
             job.modify_index = self.index;
         }
+        fold_row(&mut self.digest, key, &row);
         self.state.jobs.insert(key.clone(), Arc::new(row));
         self.touch(Table::Jobs, Some(&key.namespace));
         self.changes.scopes.insert(Scope::Job(Table::Jobs, key.clone()));
     }
 
     /// Changes a job's row, if the job is there, without counting it as a change of the job itself.
-    fn update_row(&mut self, key: &JobKey, change: impl FnOnce(&mut JobRow, StateIndex) -> bool) {
+    pub(crate) fn update_row(&mut self, key: &JobKey, change: impl FnOnce(&mut JobRow, StateIndex) -> bool) {
         let Some(row) = self.state.jobs.get_mut(key) else { return };
         let row = Arc::make_mut(row);
         let visible = change(row, self.index);
@@ -131,6 +164,7 @@ impl Tx<'_> {
             job.status = status;
             job.modify_index = self.index;
         }
+        fold_row(&mut self.digest, key, row);
         if visible || status_moved {
             self.touch(Table::Jobs, Some(&key.namespace));
             self.changes.scopes.insert(Scope::Job(Table::Jobs, key.clone()));
@@ -147,9 +181,11 @@ impl Tx<'_> {
 
     /// Forgets a job with its versions; its allocations and evaluations stay until they are collected.
     pub(crate) fn remove_job(&mut self, key: &JobKey) {
+        self.cancel_deployments(key, true);
         if self.state.jobs.remove(key).is_none() {
             return;
         }
+        self.digest.job(Record::Gone, key, &[]);
         let versions: Vec<_> = self.versions_of(key).collect();
         for version in versions {
             self.state.versions.remove(&version);
@@ -168,10 +204,13 @@ impl Tx<'_> {
             .map(|(version, _)| version.clone())
     }
 
-    fn forget_old_versions(&mut self, key: &JobKey) {
+    /// Forgets all but the newest versions and the newest stable one, to which a failed deployment may go back.
+    pub(crate) fn forget_old_versions(&mut self, key: &JobKey) {
         let versions: Vec<_> = self.versions_of(key).collect();
+        let is_stable = |version: &&JobVersionKey| self.state.versions.get(*version).is_some_and(|job| job.stable);
+        let stable = versions.iter().rev().find(is_stable).cloned();
         let excess = versions.len().saturating_sub(TRACKED_VERSIONS);
-        for version in versions.into_iter().take(excess) {
+        for version in versions.into_iter().take(excess).filter(|version| Some(version) != stable.as_ref()) {
             self.state.versions.remove(&version);
             self.state.submissions.remove(&version);
         }
@@ -212,6 +251,7 @@ impl Tx<'_> {
             row.evals_index = index;
             queued.is_some_and(|queued| set_queued(row, &queued, index))
         });
+        self.digest.id(Record::Eval, eval.id.as_uuid(), &[eval.status as u64, eval.create_index.0]);
         let eval = Arc::new(eval);
         self.state.evals.insert(eval.id, Arc::clone(&eval));
         self.state.evals_by_job.entry(key.clone()).or_default().insert(eval.id);
@@ -224,6 +264,7 @@ impl Tx<'_> {
     /// Forgets an evaluation.
     pub(crate) fn remove_eval(&mut self, id: &EvalId) {
         let Some(eval) = self.state.evals.remove(id) else { return };
+        self.digest.id(Record::Gone, id.as_uuid(), &[]);
         let key = eval.job_key();
         if let Some(ids) = self.state.evals_by_job.get_mut(&key) {
             ids.remove(id);
@@ -265,6 +306,8 @@ impl Tx<'_> {
         self.state.usage.replace_alloc(old.as_deref(), Some(&alloc));
         self.note_freed(old.as_deref(), Some(&alloc));
         self.count_alloc(old.as_deref(), Some(&alloc));
+        self.count_in_deployments(old.as_deref(), Some(&alloc));
+        fold_alloc(&mut self.digest, &alloc);
         let alloc = Arc::new(alloc);
         let key = alloc.job_key();
         self.state.allocs.insert(alloc.id, Arc::clone(&alloc));
@@ -273,6 +316,22 @@ impl Tx<'_> {
         of_node.ids.insert(alloc.id);
         of_node.index = self.index;
         self.touch_alloc(&key, alloc.node_id, alloc.id);
+        if self.knows_deployments() && alloc.is_client_terminal() && !old.is_some_and(|old| old.is_client_terminal()) {
+            self.hand_back(&alloc);
+        }
+    }
+
+    /// Has the predecessor of an allocation that ended first count again for what it still holds.
+    fn hand_back(&mut self, ended: &Allocation) {
+        let predecessor = ended
+            .previous
+            .and_then(|id| self.state.allocs.get(&id))
+            .filter(|old| old.handed_over && old.next == Some(ended.id) && !old.is_client_terminal());
+        if let Some(predecessor) = predecessor.cloned() {
+            let mut alloc = (*predecessor).clone();
+            alloc.handed_over = false;
+            self.put_alloc(alloc, false);
+        }
     }
 
     /// Forgets an allocation.
@@ -281,6 +340,8 @@ impl Tx<'_> {
         self.state.usage.replace_alloc(Some(&alloc), None);
         self.note_freed(Some(&alloc), None);
         self.count_alloc(Some(&alloc), None);
+        self.count_in_deployments(Some(&alloc), None);
+        self.digest.id(Record::Gone, id.as_uuid(), &[]);
         let key = alloc.job_key();
         if let Some(of_job) = self.state.allocs_by_job.get_mut(&key) {
             of_job.remove(id);
@@ -292,6 +353,7 @@ impl Tx<'_> {
             of_node.ids.remove(id);
             of_node.index = self.index;
         }
+        self.forget_node_allocs(&alloc.node_id);
         self.changes.nodes_to_tell.insert(alloc.node_id);
         self.touch_alloc(&key, alloc.node_id, *id);
     }
@@ -354,6 +416,12 @@ impl Tx<'_> {
         } else {
             node.create_index = self.index;
         }
+        let status = [node.status as u64, node.eligibility as u64, node.session.epoch, node.computed_class.0];
+        self.digest.id(Record::Node, node.id.as_uuid(), &status);
+        if old.is_none() && self.knows_deployments() {
+            // So that whoever waited for the node while it was not there does not see its index go back.
+            self.state.allocs_by_node.entry(node.id).or_default().index = self.index;
+        }
         let node = Arc::new(node);
         let had = old.as_ref().is_some_and(|old| old.is_ready() && old.computed_class == node.computed_class);
         let grew = old.as_ref().is_none_or(|old| !node.capacity().fits_in(old.capacity()));
@@ -369,13 +437,32 @@ impl Tx<'_> {
 
     /// Forgets a node. Its allocations must have ended before.
     pub(crate) fn remove_node(&mut self, id: &NodeId) {
-        if self.state.nodes.remove(id).is_none() {
-            return;
+        let Some(node) = self.state.nodes.remove(id) else { return };
+        self.digest.id(Record::Gone, id.as_uuid(), &[]);
+        if self.knows_deployments() {
+            let meta = Arc::make_mut(&mut self.state.meta);
+            meta.purged_epoch = meta.purged_epoch.max(node.session.epoch);
         }
         self.state.usage.remove_node(id);
+        self.forget_node_allocs(id);
         self.changes.nodes.insert(*id);
         self.touch(Table::Nodes, None);
         self.changes.scopes.insert(Scope::Node(Table::Nodes, *id));
+    }
+
+    /// Drops the list of allocations of a node that is gone, once it is empty.
+    fn forget_node_allocs(&mut self, id: &NodeId) {
+        let is_empty = self.state.allocs_by_node.get(id).is_some_and(|allocs| allocs.ids.is_empty());
+        if is_empty && !self.state.nodes.contains_key(id) && self.knows_deployments() {
+            self.state.allocs_by_node.remove(id);
+        }
+    }
+
+    /// Notes that allocations of a node changed on its client's word. That is no change of the node itself.
+    pub(crate) fn note_alloc_update(&mut self, id: &NodeId) {
+        if let Some(node) = self.state.nodes.get_mut(id) {
+            Arc::make_mut(node).last_alloc_update = self.index;
+        }
     }
 
     // What follows from changes
@@ -419,6 +506,35 @@ impl Tx<'_> {
         eval.node_id = node;
         Some(eval)
     }
+}
+
+fn fold_row(digest: &mut Digest, key: &JobKey, row: &JobRow) {
+    let deployment = row.active_deployment.map_or(0, |id| id.as_uuid().as_u64_pair().1);
+    let fields = [
+        row.job.version,
+        row.job.status as u64,
+        u64::from(row.job.stable),
+        row.placed_index.0,
+        u64::from(row.live_allocs),
+        u64::from(row.live_evals),
+        deployment,
+    ];
+    digest.job(Record::Row, key, &fields);
+}
+
+fn fold_alloc(digest: &mut Digest, alloc: &Allocation) {
+    let flags = [alloc.handed_over, alloc.transition.reschedule, alloc.is_healthy(), alloc.is_unhealthy()];
+    let flags = flags.iter().fold(0, |sum, flag| sum * 2 + u64::from(*flag));
+    let fields = [
+        alloc.job.version,
+        alloc.desired as u64,
+        alloc.client_status as u64,
+        flags,
+        alloc.create_index.0,
+        alloc.alloc_modify_index.0,
+        alloc.node_id.as_uuid().as_u64_pair().1,
+    ];
+    digest.id(Record::Alloc, alloc.id.as_uuid(), &fields);
 }
 
 const fn adjust(count: u32, was: bool, is: bool) -> u32 {
