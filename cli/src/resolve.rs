@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use orch_api::client::QueryOptions;
-use orch_api::{AllocListStub, Evaluation, JobListStub, NodeListStub};
+use orch_api::{AllocListStub, Deployment, Evaluation, JobListStub, NodeListStub};
 
 use crate::commands::short;
 use crate::context::Context;
@@ -138,6 +138,32 @@ pub(crate) async fn evaluation(context: &Context, given: &str) -> anyhow::Result
                 eval.triggered_by.clone(),
                 eval.job_id.clone(),
                 eval.status.as_str().to_owned(),
+            ]
+        },
+    )
+}
+
+/// The deployment whose id begins with `given`.
+pub(crate) async fn deployment(context: &Context, given: &str) -> anyhow::Result<Deployment> {
+    let mut options = options(given)?;
+    if context.client.config().namespace.is_empty() {
+        options.namespace = Some("*".to_owned());
+    }
+    let (found, _) = context.client.deployments(&options).await?;
+    let heading = ["ID", "Job ID", "Job Version", "Status", "Description"];
+    only(
+        "deployment",
+        given,
+        found,
+        |deployment| &deployment.id,
+        &heading,
+        |deployment| {
+            vec![
+                deployment.id.clone(),
+                deployment.job_id.clone(),
+                deployment.job_version.to_string(),
+                deployment.status.to_string(),
+                deployment.status_description.clone(),
             ]
         },
     )

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,11 +22,12 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::fingerprint;
-use crate::handle::Handle;
+use crate::handle::{Handle, Ties};
 use crate::identity::Identity;
 use crate::registry::Registry;
 use crate::session::{Greeting, Session};
 use crate::state::LocalState;
+use crate::telemetry;
 use crate::transport::Transport;
 
 /// How many events of the session, words to it, and requests of others may wait.
@@ -47,6 +49,7 @@ impl Client {
         drivers: BTreeMap<String, Arc<dyn Driver>>,
         transport: Transport,
     ) -> Result<(Handle, Service), Error> {
+        crate::metrics::describe();
         let clock = Clock::start();
         make_dir(&config.state_dir, 0o700)?;
         make_dir(&config.alloc_dir, 0o711)?;
@@ -87,6 +90,7 @@ impl Client {
         let router = Arc::new(OnceLock::new());
         let tasks = TaskTracker::new();
         let registry = Registry::default();
+        let leaving = Arc::<AtomicBool>::default();
 
         let session = Session {
             node_id: identity.node_id,
@@ -100,11 +104,14 @@ impl Client {
             channel,
             router: Arc::clone(&router),
             tasks: tasks.clone(),
+            leaving: Arc::clone(&leaving),
         };
         let channels = Channels { session: session_events, outgoing, requests: agent_requests, greeting, servers };
         let agent = Agent::new(Arc::clone(&context), channels, registry.clone(), remembered, rebooted);
-        let handle = Handle::new(context, registry, requests, connected, server_list, router, tasks.clone());
-        Ok((handle, Service { agent, session, state, drivers, clock, description, tasks }))
+        let ties = Ties { requests, connected, known_servers: server_list, router, leaving };
+        let handle = Handle::new(context, registry, tasks.clone(), ties);
+        let measured = handle.context.config.telemetry.node.then(|| handle.clone());
+        Ok((handle, Service { agent, session, state, drivers, clock, description, tasks, measured }))
     }
 }
 
@@ -118,18 +125,24 @@ pub struct Service {
     clock: Clock,
     description: watch::Sender<Arc<NodeDescription>>,
     tasks: TaskTracker,
+    /// Where the machine is measured for its metrics, if it is.
+    measured: Option<Handle>,
 }
 
 impl Service {
-    /// Runs until `shutdown`. Then it leaves the tasks running, says so to the server and flushes its state.
+    /// Runs until `shutdown`. Then it leaves the tasks running, tells the server whether it comes back, and flushes its
+    /// state.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { agent, session, state, drivers, clock, description, tasks } = self;
+        let Self { agent, session, state, drivers, clock, description, tasks, measured } = self;
         // In the order in which they end: nobody may be left without the one it speaks to.
         let session_end = CancellationToken::new();
         let flush_end = CancellationToken::new();
         let mut beside = JoinSet::new();
         beside.spawn(session.run(session_end.clone()));
         beside.spawn(fingerprint::watch_drivers(drivers, clock, description, session_end.clone()));
+        if let Some(handle) = measured {
+            beside.spawn(telemetry::publish_node(handle, session_end.clone()));
+        }
         let flusher = JoinSet::from_iter([state.keep_flushed(flush_end.clone())]);
         let mut events_left = Box::pin(agent.run(shutdown)).await;
         session_end.cancel();

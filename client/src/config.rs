@@ -47,6 +47,10 @@ pub struct Config {
     pub network_speed_mbits: Option<u32>,
     /// Replaces the processor capacity that was found.
     pub cpu_total_compute: Option<Mhz>,
+    /// Cores that tasks may have for themselves; `None` offers all.
+    pub reservable_cores: Option<BTreeSet<u16>>,
+    /// Cores that no task may have for itself.
+    pub reserved_cores: BTreeSet<u16>,
     /// Replaces the memory that was found.
     pub memory_total: Option<MebiBytes>,
     /// Replaces the size of the disk that was found.
@@ -67,10 +71,56 @@ pub struct Config {
     pub env_denylist: BTreeSet<String>,
     /// The host's environment, of which tasks of drivers without isolation see what is not denied.
     pub host_env: BTreeMap<String, String>,
-    /// How many finished allocations keep their directory.
-    pub gc_max_allocs: usize,
+    /// When ended allocations give up their directory.
+    pub gc: GcConfig,
+    /// What is measured for its own sake.
+    pub telemetry: TelemetryConfig,
     /// Whether state may be lost with the machine: writes are not flushed to the disk.
     pub dev: bool,
+}
+
+/// When ended allocations give up their directory, logs included; the oldest go first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GcConfig {
+    /// How many allocations may have a directory, running ones included, before ended ones give up theirs; by default 50.
+    ///
+    /// Never limits how many run. One that ended less than a minute ago is spared.
+    pub max_allocs: usize,
+    /// Above this share of the disk in use, ended allocations give up their directories; percent, by default 80.
+    pub disk_usage_threshold: f64,
+    /// The same for inodes; percent, by default 70.
+    pub inode_usage_threshold: f64,
+    /// How often is looked; by default every minute. There is also a look, at most each second, when allocations come.
+    pub interval: Duration,
+    /// How many directories are removed at a time; by default 2.
+    pub parallel_destroys: usize,
+}
+
+impl Default for GcConfig {
+    fn default() -> Self {
+        Self {
+            max_allocs: 50,
+            disk_usage_threshold: 80.0,
+            inode_usage_threshold: 70.0,
+            interval: Duration::from_secs(60),
+            parallel_destroys: 2,
+        }
+    }
+}
+
+/// What is measured for its own sake, as metrics; counting what happens costs nothing and is always on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// How often is measured; by default every second.
+    pub interval: Duration,
+    /// Whether the machine is: processor, memory, disks, uptime. By default not.
+    pub node: bool,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(1), node: false }
+    }
 }
 
 impl Config {
@@ -114,6 +164,8 @@ impl Config {
             network_address: None,
             network_speed_mbits: None,
             cpu_total_compute: None,
+            reservable_cores: None,
+            reserved_cores: BTreeSet::new(),
             memory_total: None,
             disk_total: None,
             disk_free: None,
@@ -124,7 +176,8 @@ impl Config {
             offline_restart_delay: Duration::from_secs(30),
             env_denylist: Self::ENV_DENYLIST.iter().map(|name| (*name).to_owned()).collect(),
             host_env: BTreeMap::new(),
-            gc_max_allocs: 50,
+            gc: GcConfig::default(),
+            telemetry: TelemetryConfig::default(),
             dev: false,
         }
     }

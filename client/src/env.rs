@@ -6,7 +6,7 @@ use std::path::Path;
 use orch_driver::{FsIsolation, TaskDirs};
 use orch_model::job::{JobType, Task, TaskGroup};
 use orch_model::node::NodeDescription;
-use orch_model::{Allocation, NodeId};
+use orch_model::{Allocation, Mhz, NodeId};
 
 use crate::interpolate::Names;
 
@@ -16,6 +16,8 @@ pub(crate) struct Source<'a> {
     pub(crate) alloc: &'a Allocation,
     pub(crate) group: &'a TaskGroup,
     pub(crate) task: &'a Task,
+    /// The cores that the task has for itself.
+    pub(crate) cores: &'a [u16],
     pub(crate) node_id: NodeId,
     pub(crate) node: &'a NodeDescription,
     pub(crate) region: &'a str,
@@ -91,11 +93,38 @@ fn identity(env: &mut BTreeMap<String, String>, source: &Source<'_>) {
 
 fn limits(env: &mut BTreeMap<String, String>, source: &Source<'_>) {
     let Some(resources) = &source.task.resources else { return };
-    env.insert("NOMAD_CPU_LIMIT".into(), resources.cpu.to_string());
+    let cpu = if source.cores.is_empty() {
+        resources.cpu.to_string()
+    } else {
+        env.insert("NOMAD_CPU_CORES".into(), core_list(source.cores));
+        cores_capacity(source.node, source.cores.len()).0.to_string()
+    };
+    env.insert("NOMAD_CPU_LIMIT".into(), cpu);
     env.insert("NOMAD_MEMORY_LIMIT".into(), resources.memory_mb.to_string());
-    if resources.memory_max_mb != 0 {
+    if source.alloc.oversubscribed && resources.memory_max_mb != 0 {
         env.insert("NOMAD_MEMORY_MAX_LIMIT".into(), resources.memory_max_mb.to_string());
     }
+}
+
+/// The capacity of so many of a node's cores.
+pub(crate) fn cores_capacity(node: &NodeDescription, cores: usize) -> Mhz {
+    let whole = u64::from(node.resources.cpu.0).saturating_mul(u64::try_from(cores).unwrap_or(u64::MAX));
+    let share = whole / u64::from(node.resources.total_cores.max(1));
+    Mhz(u32::try_from(share).unwrap_or(u32::MAX).min(node.resources.cpu.0))
+}
+
+/// Cores as the kernel lists them: `0-2,7`.
+fn core_list(cores: &[u16]) -> String {
+    let sorted: BTreeSet<u16> = cores.iter().copied().collect();
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for core in sorted {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(core) => *last = core,
+            Some(_) | None => ranges.push((core, core)),
+        }
+    }
+    let text = |(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 fn ports(env: &mut BTreeMap<String, String>, source: &Source<'_>) {
@@ -201,15 +230,25 @@ mod tests {
 
     fn env(isolation: FsIsolation) -> BTreeMap<String, String> {
         let (alloc, group) = example();
+        env_of(&alloc, &group, &[], isolation)
+    }
+
+    fn env_of(
+        alloc: &Allocation,
+        group: &TaskGroup,
+        cores: &[u16],
+        isolation: FsIsolation,
+    ) -> BTreeMap<String, String> {
         let host = [("PATH", "/bin"), ("HOME", "/root"), ("NOMAD_TOKEN", "secret"), ("NOMAD_DC", "host")];
         let host = host.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let denied = crate::Config::ENV_DENYLIST.map(str::to_owned).into();
         let node = NodeDescription { datacenter: "dc1".into(), node_class: "big".into(), ..NodeDescription::default() };
         let dirs = crate::alloc_dir::AllocDir::new(Path::new("/a"), alloc.id).task("app");
         let source = Source {
-            alloc: &alloc,
-            group: &group,
+            alloc,
+            group,
             task: &group.tasks[0],
+            cores,
             node_id: NodeId::default(),
             node: &node,
             region: "global",
@@ -249,6 +288,33 @@ mod tests {
         }
         for absent in ["NOMAD_TOKEN", "NOMAD_MEMORY_MAX_LIMIT", "NOMAD_JOB_PARENT_ID", "NOMAD_ALLOC_IP_db"] {
             assert_eq!(env.get(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_task_with_cores_of_its_own_learns_which_and_how_much_they_can_do() {
+        for (cores, expected) in [(vec![7], "7"), (vec![2, 0, 1, 7], "0-2,7"), (vec![0, 2, 4, 5], "0,2,4-5")] {
+            assert_eq!(core_list(&cores), expected);
+        }
+        let mut node = NodeDescription::default();
+        node.resources.cpu = Mhz(10_000);
+        node.resources.total_cores = 4;
+        assert_eq!(cores_capacity(&node, 3), Mhz(7_500));
+        assert_eq!(cores_capacity(&node, 9), Mhz(10_000));
+        assert_eq!(cores_capacity(&NodeDescription::default(), 1), Mhz(0));
+        let (alloc, group) = example();
+        let env = env_of(&alloc, &group, &[4, 5], FsIsolation::None);
+        assert_eq!(env["NOMAD_CPU_CORES"], "4-5");
+    }
+
+    #[test]
+    fn the_memory_beyond_the_reserved_is_told_where_it_may_be_used() {
+        let (mut alloc, mut group) = example();
+        group.tasks[0].resources.as_mut().unwrap().memory_max_mb = 900;
+        for (oversubscribed, expected) in [(false, None), (true, Some("900"))] {
+            alloc.oversubscribed = oversubscribed;
+            let env = env_of(&alloc, &group, &[], FsIsolation::None);
+            assert_eq!(env.get("NOMAD_MEMORY_MAX_LIMIT").map(String::as_str), expected);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A way to the running agent, for the HTTP router and for whoever starts and stops it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use orch_driver::{TaskId, TaskStats};
 use orch_http::{Error, Kind};
 use orch_model::node::NodeDescription;
 use orch_model::{AllocId, NodeId, Timestamp};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
@@ -17,6 +18,7 @@ use crate::agent::Request;
 use crate::alloc_runner::{Command, RunningTask};
 use crate::context::Context;
 use crate::error::Refusal;
+use crate::local_node::growth::WATCHERS;
 use crate::local_node::host::CpuSample;
 use crate::registry::{AllocView, Registry};
 
@@ -33,7 +35,10 @@ pub struct Handle {
     pub(crate) known_servers: watch::Receiver<Vec<String>>,
     router: Arc<OnceLock<Router>>,
     pub(crate) tasks: TaskTracker,
+    leaving: Arc<AtomicBool>,
     pub(crate) samples: Arc<Mutex<Samples>>,
+    /// Bounds how many directories are watched.
+    pub(crate) watchers: Arc<Semaphore>,
 }
 
 /// Earlier measurements, by which the next ones become rates.
@@ -43,17 +48,36 @@ pub(crate) struct Samples {
     pub(crate) cores: BTreeMap<String, CpuSample>,
 }
 
+/// What ties a handle to the running agent and its session.
+#[derive(Debug)]
+pub(crate) struct Ties {
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) connected: watch::Receiver<Option<Channel>>,
+    pub(crate) known_servers: watch::Receiver<Vec<String>>,
+    pub(crate) router: Arc<OnceLock<Router>>,
+    pub(crate) leaving: Arc<AtomicBool>,
+}
+
 impl Handle {
-    pub(crate) fn new(
-        context: Arc<Context>,
-        registry: Registry,
-        requests: mpsc::Sender<Request>,
-        connected: watch::Receiver<Option<Channel>>,
-        known_servers: watch::Receiver<Vec<String>>,
-        router: Arc<OnceLock<Router>>,
-        tasks: TaskTracker,
-    ) -> Self {
-        Self { context, registry, requests, connected, known_servers, router, tasks, samples: Arc::default() }
+    pub(crate) fn new(context: Arc<Context>, registry: Registry, tasks: TaskTracker, ties: Ties) -> Self {
+        let Ties { requests, connected, known_servers, router, leaving } = ties;
+        Self {
+            context,
+            registry,
+            requests,
+            connected,
+            known_servers,
+            router,
+            tasks,
+            leaving,
+            samples: Arc::default(),
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
+        }
+    }
+
+    /// The same handle for one whose rates are since its own last measurement.
+    pub(crate) fn with_own_samples(self) -> Self {
+        Self { samples: Arc::default(), ..self }
     }
 
     /// This node's id.
@@ -80,6 +104,13 @@ impl Handle {
     /// Waits until the agent has a session with a server; `false` if the agent stops before.
     pub async fn wait_connected(&self) -> bool {
         self.connected.clone().wait_for(Option::is_some).await.is_ok()
+    }
+
+    /// When the agent ends, the node leaves: the servers give it up at once, and replace its work without waiting for it.
+    ///
+    /// Tasks go on all the same. Those that were replaced are stopped if the agent is started again.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// Stops every task and starts no more. Whether all had ended within `timeout`.

@@ -30,6 +30,7 @@ mod alloc_set;
 mod gc;
 mod outbox;
 mod registry;
+mod telemetry;
 
 mod alloc_dir;
 mod alloc_runner;
@@ -47,6 +48,7 @@ mod testing;
 pub use client::{Client, Service};
 pub use config::Config;
 pub use error::Error;
+pub use fingerprint::hostname;
 pub use handle::Handle;
 pub use identity::node_id;
 pub use transport::Transport;

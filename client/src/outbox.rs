@@ -25,7 +25,11 @@ pub(crate) struct Message {
 
 impl Outbox {
     /// Notes what is to be told; it replaces what was waiting about the same allocation.
-    pub(crate) fn put(&mut self, update: AllocUpdate) {
+    ///
+    /// A verdict on its health stays: runners give it once.
+    pub(crate) fn put(&mut self, mut update: AllocUpdate) {
+        let known = self.waiting.get(&update.id).and_then(|waiting| waiting.health);
+        update.health = update.health.or(known);
         self.waiting.insert(update.id, update);
     }
 
@@ -57,13 +61,29 @@ impl Outbox {
     /// The connection was lost: what was under way waits again, unless something newer does.
     pub(crate) fn disconnected(&mut self) {
         for (id, update) in self.under_way.take().into_iter().flat_map(|message| message.updates) {
-            self.waiting.entry(id).or_insert(update);
+            let health = update.health;
+            let waiting = self.waiting.entry(id).or_insert(update);
+            waiting.health = waiting.health.or(health);
+        }
+    }
+
+    /// The allocation belongs to another deployment now: a verdict for the earlier one means nothing.
+    pub(crate) fn forget_health(&mut self, id: AllocId) {
+        let under_way = self.under_way.as_mut().and_then(|message| message.updates.get_mut(&id));
+        for update in self.waiting.get_mut(&id).into_iter().chain(under_way) {
+            update.health = None;
         }
     }
 
     /// Nothing is to be told of an allocation any more.
     pub(crate) fn forget(&mut self, id: AllocId) {
         self.waiting.remove(&id);
+    }
+
+    /// Of how many allocations something is not committed yet.
+    pub(crate) fn waiting(&self) -> usize {
+        let under_way = self.under_way.as_ref().into_iter().flat_map(|message| message.updates.keys());
+        self.waiting.len() + under_way.filter(|id| !self.waiting.contains_key(id)).count()
     }
 
     /// Whether something about the allocation is not committed yet.
@@ -81,7 +101,7 @@ mod tests {
     use super::*;
 
     fn update(number: u128, client_status: ClientStatus) -> AllocUpdate {
-        AllocUpdate { id: AllocId::from_uuid(Uuid::from_u128(number)), client_status, tasks: [].into() }
+        AllocUpdate { id: AllocId::from_uuid(Uuid::from_u128(number)), client_status, tasks: [].into(), health: None }
     }
 
     fn statuses(message: Option<Message>) -> Vec<ClientStatus> {
@@ -110,6 +130,21 @@ mod tests {
         outbox.put(update(1, ClientStatus::Complete));
         outbox.disconnected();
         assert_eq!(statuses(outbox.next(|_| true)), [ClientStatus::Complete, ClientStatus::Running]);
+    }
+
+    #[test]
+    fn a_verdict_on_health_is_told_though_something_newer_replaced_its_update() {
+        let mut outbox = Outbox::default();
+        let verdict = AllocUpdate { health: Some(true), ..update(1, ClientStatus::Running) };
+        outbox.put(verdict);
+        outbox.put(update(1, ClientStatus::Running));
+        let first = outbox.next(|_| true).unwrap();
+        outbox.put(update(1, ClientStatus::Failed));
+        outbox.disconnected();
+        let second = outbox.next(|_| true).unwrap();
+        for message in [first, second] {
+            assert_eq!(message.updates.into_values().next().unwrap().health, Some(true));
+        }
     }
 
     #[test]

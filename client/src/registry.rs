@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use orch_model::allocation::{ClientStatus, TaskState};
 use orch_model::{AllocId, Allocation};
+use tokio::sync::watch;
 
 use crate::alloc_runner::RunnerHandle;
 
@@ -31,28 +32,41 @@ impl AllocView {
 
 /// The allocations of this node; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Registry(Arc<RwLock<BTreeMap<AllocId, AllocView>>>);
+pub(crate) struct Registry(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    views: RwLock<BTreeMap<AllocId, AllocView>>,
+    changed: watch::Sender<()>,
+}
 
 impl Registry {
     /// One allocation.
     pub(crate) fn get(&self, id: AllocId) -> Option<AllocView> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.0.views.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// How many allocations there are, by status.
     pub(crate) fn counts(&self) -> BTreeMap<ClientStatus, u32> {
         let mut counts = BTreeMap::new();
-        for view in self.0.read().unwrap_or_else(PoisonError::into_inner).values() {
+        for view in self.0.views.read().unwrap_or_else(PoisonError::into_inner).values() {
             *counts.entry(view.status).or_default() += 1;
         }
         counts
     }
 
     pub(crate) fn set(&self, id: AllocId, view: AllocView) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, view);
+        self.0.views.write().unwrap_or_else(PoisonError::into_inner).insert(id, view);
+        self.0.changed.send_replace(());
     }
 
     pub(crate) fn remove(&self, id: AllocId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.0.views.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.0.changed.send_replace(());
+    }
+
+    /// Is told of every change from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::alloc_runner::StoredHealth;
 use crate::config::Config;
 use crate::error::{Error, chain};
 
@@ -113,11 +114,23 @@ impl LocalState {
         self.put(&task_key(alloc_id, task), stored);
     }
 
-    /// Forgets an allocation's tasks.
+    /// Remembers how far the health of an allocation is known.
+    pub(crate) fn put_health(&self, alloc_id: AllocId, stored: &StoredHealth) {
+        self.put(&health_key(alloc_id), stored);
+    }
+
+    /// What is remembered of the health of an allocation; `None` also where that cannot be read, so watching begins anew.
+    pub(crate) fn health(&self, alloc_id: AllocId) -> Option<StoredHealth> {
+        let bytes = self.journal.get(&health_key(alloc_id)).ok()??;
+        document::decode(&bytes).ok()
+    }
+
+    /// Forgets an allocation's tasks and its health.
     pub(crate) fn forget_tasks(&self, alloc_id: AllocId, tasks: impl IntoIterator<Item = String>) {
         for task in tasks {
             self.delete(&task_key(alloc_id, &task));
         }
+        self.delete(&health_key(alloc_id));
     }
 
     /// Forgets an allocation.
@@ -176,6 +189,10 @@ fn alloc_key(alloc_id: AllocId) -> Vec<u8> {
     format!("alloc/{alloc_id}").into_bytes()
 }
 
+fn health_key(alloc_id: AllocId) -> Vec<u8> {
+    format!("health/{alloc_id}").into_bytes()
+}
+
 fn task_key(alloc_id: AllocId, task: &str) -> Vec<u8> {
     format!("task/{alloc_id}/{task}").into_bytes()
 }
@@ -185,6 +202,7 @@ enum Key {
     Meta,
     Alloc(AllocId),
     Task(AllocId, String),
+    Health,
 }
 
 fn parse_key(key: &[u8]) -> Option<Key> {
@@ -194,6 +212,7 @@ fn parse_key(key: &[u8]) -> Option<Key> {
     }
     match key.split_once('/')? {
         ("alloc", id) => id.parse().ok().map(Key::Alloc),
+        ("health", id) => id.parse::<AllocId>().ok().map(|_| Key::Health),
         ("task", rest) => {
             let (id, task) = rest.split_once('/')?;
             Some(Key::Task(id.parse().ok()?, task.to_owned()))
@@ -224,6 +243,8 @@ fn take(found: &mut Remembered, key: &[u8], value: &[u8]) -> Result<(), String> 
         Key::Task(id, task) => {
             found.tasks.insert((id, task), document::decode(value).map_err(undecodable)?);
         }
+        // The allocation's runner reads it when it begins.
+        Key::Health => document::decode::<StoredHealth>(value).map(drop).map_err(undecodable)?,
     }
     Ok(())
 }

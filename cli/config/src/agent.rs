@@ -50,6 +50,10 @@ pub struct Agent {
     pub server: Option<orch_server::Config>,
     /// The client, if it is one.
     pub client: Option<orch_client::Config>,
+    /// Whether a server leaves the cluster for good when SIGINT ends it; by default it does not.
+    pub leave_on_interrupt: bool,
+    /// The same for SIGTERM.
+    pub leave_on_terminate: bool,
     /// The HTTP API.
     pub http: HttpConfig,
     /// Logs.
@@ -151,6 +155,8 @@ pub fn load(sources: &Sources, host: &Host) -> Result<Agent, Error> {
         data_dir,
         server,
         client,
+        leave_on_interrupt: merged.flag("leave_on_interrupt").unwrap_or(false),
+        leave_on_terminate: merged.flag("leave_on_terminate").unwrap_or(false),
         http,
         logging,
         plugins,

@@ -1,9 +1,11 @@
 //! The client's configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use orch_client::Config;
+use orch_client::config::{GcConfig, TelemetryConfig};
 use orch_model::node::{HostNetwork, NodeReserved, PortRange, PortSet};
 use orch_model::{MebiBytes, Mhz};
 
@@ -60,13 +62,47 @@ pub(crate) fn build(
     if let Some(delay) = merged.duration("client.offline_restart_delay") {
         config.offline_restart_delay = delay;
     }
-    if let Some(count) = merged.int("client.gc_max_allocs", 0, i64::MAX) {
-        config.gc_max_allocs = count;
-    }
+    config.reservable_cores = cores(merged, "client.reservable_cores");
+    config.reserved_cores = cores(merged, "client.reserved.cores").unwrap_or_default();
+    config.gc = gc(merged, dev);
+    config.telemetry = telemetry(merged, dev);
     config.host_env = host.env.clone();
     config.dev = dev;
     options(merged, &mut config);
     config
+}
+
+/// A development agent leaves the disk to whoever develops.
+fn gc(merged: &mut Merged, dev: bool) -> GcConfig {
+    let mut gc = GcConfig::default();
+    if dev {
+        gc.interval = Duration::from_secs(600);
+        (gc.disk_usage_threshold, gc.inode_usage_threshold) = (99.0, 99.0);
+    }
+    if let Some(count) = merged.int("client.gc_max_allocs", 0, i64::MAX) {
+        gc.max_allocs = count;
+    }
+    if let Some(count) = merged.int("client.gc_parallel_destroys", 1, 1024) {
+        gc.parallel_destroys = count;
+    }
+    if let Some(percent) = merged.percent("client.gc_disk_usage_threshold") {
+        gc.disk_usage_threshold = percent;
+    }
+    if let Some(percent) = merged.percent("client.gc_inode_usage_threshold") {
+        gc.inode_usage_threshold = percent;
+    }
+    if let Some(interval) = merged.interval("client.gc_interval") {
+        gc.interval = interval;
+    }
+    gc
+}
+
+fn telemetry(merged: &mut Merged, dev: bool) -> TelemetryConfig {
+    let usual = TelemetryConfig::default();
+    TelemetryConfig {
+        interval: merged.interval("telemetry.collection_interval").unwrap_or(usual.interval),
+        node: merged.flag("telemetry.publish_node_metrics").unwrap_or(dev),
+    }
 }
 
 fn servers(merged: &mut Merged) -> Vec<String> {
@@ -111,6 +147,21 @@ fn reserved(merged: &mut Merged) -> NodeReserved {
 
 fn ports_of(text: Option<&str>) -> Result<PortSet, String> {
     text.map_or(Ok(PortSet::default()), |text| text.parse().map_err(|error| format!("is not valid: {error}")))
+}
+
+/// A set of cores such as `0-3,8`.
+fn cores(merged: &mut Merged, path: &str) -> Option<BTreeSet<u16>> {
+    let text = merged.text(path)?.to_owned();
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?);
+        (first <= last).then_some(first..=last)
+    };
+    let ranges: Option<Vec<_>> = text.split(',').map(range).collect();
+    if ranges.is_none() {
+        merged.refuse(path, format_args!("must be a set of cores such as \"0-3,8\", not {text:?}"));
+    }
+    ranges.map(|ranges| ranges.into_iter().flatten().collect())
 }
 
 fn mebibytes(merged: &mut Merged, path: &str) -> Option<MebiBytes> {

@@ -27,7 +27,7 @@ mod logging;
 mod server;
 
 pub use agent::{Agent, Error, Host, load};
-pub use http::HttpConfig;
+pub use http::{ConnectionLimit, HttpConfig};
 pub use logging::{LogFile, LogFormat, LogLevel, LoggingConfig};
 pub use source::{Flag, Sources};
 

@@ -33,12 +33,12 @@ pub enum LogFormat {
 pub struct LogFile {
     /// The file; older ones stand beside it.
     pub path: PathBuf,
-    /// A new one is begun after so many bytes; 0 is never.
+    /// A new one is begun before it would grow beyond so many bytes; 0, the default, is never.
     pub rotate_bytes: u64,
-    /// A new one is begun after so long.
+    /// A new one is begun after so long, counted from the making of the file; 0 is never. By default 24 h.
     pub rotate_after: Duration,
-    /// How many older ones are kept; 0 keeps all.
-    pub max_files: usize,
+    /// How many older ones are kept; `None`, the default, keeps all.
+    pub max_files: Option<usize>,
 }
 
 /// The importance of messages.
@@ -95,7 +95,11 @@ pub(crate) fn build(merged: &mut Merged) -> LoggingConfig {
         LogLevel::Info
     });
     let rotate_bytes = merged.int("log_rotate_bytes", 0, i64::MAX).unwrap_or(0);
-    let max_files = merged.int("log_rotate_max_files", 0, 100_000).unwrap_or(0);
+    // As operators know it: 0 keeps all, -1 none.
+    let max_files = match merged.int::<i64>("log_rotate_max_files", -1, 100_000).unwrap_or(0) {
+        0 => None,
+        number => Some(usize::try_from(number).unwrap_or(0)),
+    };
     let file = merged.text("log_file").map(|path| {
         // A directory gets a file of the usual name.
         let path = if path.ends_with('/') { format!("{path}orch.log") } else { path.to_owned() };

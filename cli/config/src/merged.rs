@@ -106,6 +106,27 @@ impl Merged {
         fitting
     }
 
+    /// A share in percent; another number is a problem and reads as absent.
+    pub(crate) fn percent(&mut self, path: &str) -> Option<f64> {
+        let Some(Value::Float(number)) = self.get(path) else { return None };
+        let number = *number;
+        let fitting = (0.0..=100.0).contains(&number);
+        if !fitting {
+            self.refuse(path, format_args!("is a share in percent and must be from 0 to 100, not {number}"));
+        }
+        fitting.then_some(number)
+    }
+
+    /// The time between two doings of the same; less than a tenth of a second is a problem and reads as absent.
+    pub(crate) fn interval(&mut self, path: &str) -> Option<Duration> {
+        let interval = self.duration(path)?;
+        let fitting = interval >= Duration::from_millis(100);
+        if !fitting {
+            self.refuse(path, format_args!("must be 100ms or more, not {interval:?}"));
+        }
+        fitting.then_some(interval)
+    }
+
     /// Everything that is set, as nested JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let mut top = serde_json::json!({});

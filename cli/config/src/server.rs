@@ -44,14 +44,6 @@ pub(crate) fn build(
     if let Some(threshold) = merged.int("server.raft_snapshot_threshold", 16, i64::MAX) {
         raft.snapshot_threshold = threshold;
     }
-    let leave_on_stop = merged.flag("leave_on_terminate").unwrap_or(false);
-    if merged.flag("leave_on_interrupt").unwrap_or(false) && !leave_on_stop {
-        merged.warnings.push(
-            "`leave_on_interrupt` has no effect without `leave_on_terminate`: a server leaves, or stays, however it is told to \
-             stop"
-            .to_owned(),
-        );
-    }
     let own_dir = merged.text("server.data_dir").map_or_else(|| data_dir.join("server"), Into::into);
     Config {
         name: naming.name.clone(),
@@ -75,7 +67,6 @@ pub(crate) fn build(
             .unwrap_or(std::time::Duration::from_secs(1)),
         raft,
         num_schedulers: merged.int("server.num_schedulers", 0, 1024).filter(|n| *n > 0).unwrap_or(host.cores.max(1)),
-        leave_on_stop,
         gc: gc(merged),
         detection: DetectionConfig::default(),
     }
@@ -116,6 +107,7 @@ fn gc(merged: &Merged) -> GcConfig {
         batch_evals: or("server.batch_eval_gc_threshold", usual.batch_evals),
         jobs: or("server.job_gc_threshold", usual.jobs),
         nodes: or("server.node_gc_threshold", usual.nodes),
+        deployments: or("server.deployment_gc_threshold", usual.deployments),
     }
 }
 

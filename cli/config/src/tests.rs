@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::keys::{self, Contents, Fate};
-use crate::{Agent, Error, Flag, Host, LogFormat, LogLevel, Sources, load};
+use crate::{Agent, ConnectionLimit, Error, Flag, Host, LogFormat, LogLevel, Sources, load};
 
 fn host() -> Host {
     Host {
@@ -288,6 +288,84 @@ fn an_agent_that_cannot_work_is_refused() {
     }
     let missing = load(&Sources { files: vec!["/nowhere.hcl".into()], ..Sources::default() }, &host()).unwrap_err();
     assert!(missing.to_string().contains("cannot read /nowhere.hcl"), "{missing}");
+}
+
+const CLIENT: &str = "data_dir = \"/d\"\nbind_addr = \"127.0.0.1\"\n";
+
+fn client(keys: &str) -> Result<orch_client::Config, Error> {
+    let text = format!("{CLIENT}client {{\n enabled = true\n servers = [\"a\"]\n{keys}\n}}\n");
+    Files::new().with("a.hcl", &text).load().map(|agent| agent.client.unwrap())
+}
+
+#[test]
+fn ended_allocations_keep_their_directories_as_operators_know_it() {
+    let usual = client("").unwrap().gc;
+    assert_eq!((usual.max_allocs, usual.parallel_destroys, usual.interval), (50, 2, Duration::from_secs(60)));
+    assert!((usual.disk_usage_threshold - 80.0).abs() < 1e-9 && (usual.inode_usage_threshold - 70.0).abs() < 1e-9);
+    let keys = "gc_max_allocs = 7\n gc_parallel_destroys = 3\n gc_interval = \"10s\"\n gc_disk_usage_threshold = 62.5\n \
+                gc_inode_usage_threshold = 55";
+    let gc = client(keys).unwrap().gc;
+    assert_eq!((gc.max_allocs, gc.parallel_destroys, gc.interval), (7, 3, Duration::from_secs(10)));
+    assert!((gc.disk_usage_threshold - 62.5).abs() < 1e-9 && (gc.inode_usage_threshold - 55.0).abs() < 1e-9);
+    let dev = flags(true, &[]).unwrap().client.unwrap();
+    assert!((dev.gc.disk_usage_threshold - 99.0).abs() < 1e-9 && dev.telemetry.node);
+    for (keys, part) in [
+        ("gc_disk_usage_threshold = 101", "a.hcl:6:27: `client.gc_disk_usage_threshold` is a share in percent"),
+        ("gc_interval = \"0s\"", "`client.gc_interval` must be 100ms or more, not 0ns"),
+        ("gc_parallel_destroys = 0", "must be from 1 to 1024, not 0"),
+        ("gc_max_alocs = 3", "did you mean `gc_max_allocs`?"),
+    ] {
+        let error = client(keys).unwrap_err().to_string();
+        assert!(error.contains(part), "{part:?} is missing in\n{error}");
+    }
+}
+
+#[test]
+fn cores_for_tasks_alone_are_named_as_a_set() {
+    let config = client("reservable_cores = \"0-3, 8\"\n reserved { cores = \"0,2\" }").unwrap();
+    assert_eq!(config.reservable_cores, Some([0, 1, 2, 3, 8].into()));
+    assert_eq!(config.reserved_cores, [0, 2].into());
+    assert_eq!(client("").unwrap().reservable_cores, None);
+    let error = client("reservable_cores = \"3-1\"").unwrap_err().to_string();
+    assert!(error.contains("`client.reservable_cores` must be a set of cores such as \"0-3,8\""), "{error}");
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_the_machine_itself_only_where_that_is_said() {
+    let limit = |text: &str| Files::new().with("a.hcl", &format!("{SERVER}{text}")).load().map(|a| a.http.connections);
+    assert_eq!(limit("").unwrap(), ConnectionLimit { per_client: 100, for_loopback: false });
+    let given = limit("limits { http_max_conns_per_client = 5 }").unwrap();
+    assert_eq!(given, ConnectionLimit { per_client: 5, for_loopback: true });
+    let error = limit("limits { http_max_conn = 5 }").unwrap_err().to_string();
+    assert!(error.contains("`limits` has no attribute `http_max_conn`"), "{error}");
+}
+
+#[test]
+fn a_log_file_is_rotated_as_operators_know_it() {
+    let file = |text: &str| Files::new().with("a.hcl", &format!("{SERVER}{text}")).load().unwrap().logging.file;
+    assert_eq!(file(""), None);
+    let usual = file("log_file = \"/var/log/\"").unwrap();
+    assert_eq!(usual.path, PathBuf::from("/var/log/orch.log"));
+    assert_eq!((usual.rotate_bytes, usual.rotate_after, usual.max_files), (0, Duration::from_secs(24 * 3600), None));
+    let text =
+        "log_file = \"/x/a.log\"\nlog_rotate_bytes = 1000\nlog_rotate_duration = \"1h\"\nlog_rotate_max_files = ";
+    let given = file(&format!("{text}4")).unwrap();
+    assert_eq!((given.rotate_bytes, given.rotate_after, given.max_files), (1000, Duration::from_secs(3600), Some(4)));
+    assert_eq!(file(&format!("{text}-1")).unwrap().max_files, Some(0), "-1 keeps none");
+    assert_eq!(file(&format!("{text}0")).unwrap().max_files, None, "0 keeps all");
+}
+
+#[test]
+fn an_agent_leaves_by_either_signal_as_it_is_told() {
+    for (text, expected) in [
+        ("", (false, false)),
+        ("leave_on_interrupt = true", (true, false)),
+        ("leave_on_terminate = true", (false, true)),
+    ] {
+        let agent = Files::new().with("a.hcl", &format!("{SERVER}{text}\n")).load().unwrap();
+        assert_eq!((agent.leave_on_interrupt, agent.leave_on_terminate), expected, "{text}");
+        assert_eq!(agent.warnings, Vec::<String>::new(), "{text}");
+    }
 }
 
 /// What a later issue builds leaves these lists.

@@ -9,7 +9,7 @@ use crate::commands::VERSION;
 /// What this machine is.
 pub(super) fn facts() -> Host {
     Host {
-        hostname: hostname(),
+        hostname: orch_client::hostname(),
         address: address(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         version: VERSION.to_owned(),
@@ -18,12 +18,6 @@ pub(super) fn facts() -> Host {
             .collect(),
         scratch_dir: std::env::temp_dir().join(format!("orch-dev-{}", uuid::Uuid::new_v4().simple())),
     }
-}
-
-fn hostname() -> String {
-    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let text = text.trim();
-    if text.is_empty() || text == "(none)" { "localhost".to_owned() } else { text.to_owned() }
 }
 
 /// The address from which this machine would reach the outside; nothing is sent to find it.

@@ -4,10 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use orch_config::LogFile;
-use tracing_subscriber::fmt::MakeWriter;
+
+/// How long a rotation that failed is not tried again.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The file that is written, and the rules of putting it aside.
 #[derive(Debug)]
@@ -19,8 +21,12 @@ pub(super) struct RotatedFile {
 struct Current {
     rules: LogFile,
     file: File,
+    /// Bytes in it.
     written: u64,
-    since: Instant,
+    /// How old it was when it was opened, and when that was.
+    opened: (Duration, Instant),
+    /// When a rotation failed last.
+    failed: Option<Instant>,
 }
 
 impl RotatedFile {
@@ -29,37 +35,55 @@ impl RotatedFile {
         if let Some(directory) = rules.path.parent() {
             fs::create_dir_all(directory)?;
         }
-        let (file, written) = open(&rules.path)?;
-        Ok(Self { current: Mutex::new(Current { rules, file, written, since: Instant::now() }) })
+        Ok(Self { current: Mutex::new(Current::open(rules)?) })
+    }
+
+    /// Opens the file of that name again, which may be another one by now.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        let mut current = self.lock();
+        *current = Current::open(current.rules.clone())?;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
-    let written = file.metadata()?.len();
-    Ok((file, written))
-}
-
 impl Current {
-    fn rotate_if_due(&mut self, more: usize) -> io::Result<()> {
+    fn open(rules: LogFile) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(&rules.path)?;
+        let found = file.metadata()?;
+        // Where the file system does not say when a file was made, it is as old as this start of the agent.
+        let age = found.created().ok().and_then(|made| made.elapsed().ok()).unwrap_or_default();
+        Ok(Self { rules, written: found.len(), file, opened: (age, Instant::now()), failed: None })
+    }
+
+    fn is_due(&self, more: usize) -> bool {
         let more = u64::try_from(more).unwrap_or(u64::MAX);
         let full = self.rules.rotate_bytes > 0 && self.written.saturating_add(more) > self.rules.rotate_bytes;
-        let old = !self.rules.rotate_after.is_zero() && self.since.elapsed() >= self.rules.rotate_after;
-        if self.written == 0 || !(full || old) {
-            return Ok(());
-        }
-        fs::rename(&self.rules.path, aside(&self.rules.path))?;
-        (self.file, self.written) = open(&self.rules.path)?;
-        self.since = Instant::now();
-        if self.rules.max_files > 0 {
-            let mut older = put_aside(&self.rules.path)?;
-            older.sort();
-            let surplus = older.len().saturating_sub(self.rules.max_files);
-            for file in older.drain(..surplus) {
-                fs::remove_file(file)?;
-            }
-        }
-        Ok(())
+        let (age, since) = self.opened;
+        let old = !self.rules.rotate_after.is_zero() && age + since.elapsed() >= self.rules.rotate_after;
+        self.written > 0 && (full || old) && self.failed.is_none_or(|at| at.elapsed() >= PAUSE)
+    }
+
+    /// Puts the file aside and begins a new one. What fails leaves the file as it is: a message is worth more than its place.
+    fn rotate(&mut self) {
+        let rotated = fs::rename(&self.rules.path, aside(&self.rules.path))
+            .and_then(|()| Self::open(self.rules.clone()))
+            .map(|new| *self = new);
+        let swept = rotated.and_then(|()| self.sweep());
+        // There is nowhere to say it: this is where messages go.
+        self.failed = swept.is_err().then(Instant::now);
+    }
+
+    /// Removes the oldest of those put aside beyond what is kept.
+    fn sweep(&self) -> io::Result<()> {
+        let Some(kept) = self.rules.max_files else { return Ok(()) };
+        let mut older = put_aside(&self.rules.path)?;
+        older.sort();
+        let surplus = older.len().saturating_sub(kept);
+        older.drain(..surplus).try_for_each(fs::remove_file)
     }
 }
 
@@ -87,50 +111,83 @@ fn put_aside(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// One message being written.
-#[derive(Debug)]
-pub(super) struct Writing<'f>(MutexGuard<'f, Current>);
-
-impl Write for Writing<'_> {
+impl Write for &RotatedFile {
+    /// Writes a message, which comes whole.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.rotate_if_due(bytes.len())?;
-        let written = self.0.file.write(bytes)?;
-        self.0.written = self.0.written.saturating_add(u64::try_from(written).unwrap_or(0));
+        let mut current = self.lock();
+        if current.is_due(bytes.len()) {
+            current.rotate();
+        }
+        let written = current.file.write(bytes)?;
+        current.written = current.written.saturating_add(u64::try_from(written).unwrap_or(0));
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.file.flush()
-    }
-}
-
-impl<'f> MakeWriter<'f> for RotatedFile {
-    type Writer = Writing<'f>;
-
-    fn make_writer(&'f self) -> Writing<'f> {
-        Writing(self.current.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock().file.flush()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    fn rules(dir: &tempfile::TempDir) -> LogFile {
+        let path = dir.path().join("orch.log");
+        LogFile { path, rotate_bytes: 8, rotate_after: Duration::ZERO, max_files: None }
+    }
+
+    fn say(mut file: &RotatedFile, line: std::fmt::Arguments<'_>) {
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn older(path: &Path) -> Vec<String> {
+        let mut older = put_aside(path).unwrap();
+        older.sort();
+        older.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
+    }
 
     #[test]
     fn a_full_file_is_put_aside_and_only_so_many_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("orch.log");
-        let rules = LogFile { path: path.clone(), rotate_bytes: 8, rotate_after: Duration::ZERO, max_files: 2 };
-        let file = RotatedFile::open(rules).unwrap();
-        for number in 0..5 {
-            writeln!(file.make_writer(), "line {number}").unwrap();
+        for (max_files, kept) in [
+            (Some(2), ["line 2\n", "line 3\n"].as_slice()),
+            (Some(0), &[]),
+            (None, &["line 0\n", "line 1\n", "line 2\n", "line 3\n"]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let rules = LogFile { max_files, ..rules(&dir) };
+            let path = rules.path.clone();
+            let file = RotatedFile::open(rules).unwrap();
+            for number in 0..5 {
+                say(&file, format_args!("line {number}"));
+            }
+            assert_eq!(fs::read_to_string(&path).unwrap(), "line 4\n");
+            assert_eq!(older(&path), kept);
         }
-        assert_eq!(fs::read_to_string(&path).unwrap(), "line 4\n");
-        let mut older = put_aside(&path).unwrap();
-        older.sort();
-        let texts: Vec<String> = older.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-        assert_eq!(texts, ["line 2\n", "line 3\n"]);
+    }
+
+    #[test]
+    fn a_file_is_old_by_when_it_was_made_not_by_when_the_agent_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = LogFile { rotate_bytes: 0, rotate_after: Duration::from_nanos(1), ..rules(&dir) };
+        fs::write(&rules.path, "yesterday\n").unwrap();
+        let file = RotatedFile::open(rules.clone()).unwrap();
+        say(&file, format_args!("today"));
+        assert_eq!(fs::read_to_string(&rules.path).unwrap(), "today\n");
+        assert_eq!(older(&rules.path), ["yesterday\n"]);
+    }
+
+    #[test]
+    fn nothing_is_lost_where_a_file_cannot_be_put_aside_and_one_moved_away_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = rules(&dir);
+        let file = RotatedFile::open(rules.clone()).unwrap();
+        say(&file, format_args!("first line"));
+        fs::rename(&rules.path, dir.path().join("moved")).unwrap();
+        say(&file, format_args!("second line"));
+        assert_eq!(fs::read_to_string(dir.path().join("moved")).unwrap(), "first line\nsecond line\n");
+        file.reopen().unwrap();
+        say(&file, format_args!("third line"));
+        assert_eq!(fs::read_to_string(&rules.path).unwrap(), "third line\n");
     }
 }

@@ -1,5 +1,8 @@
 //! Where the agent's messages go.
 
+use std::io;
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use orch_config::{LogFormat, LogLevel, LoggingConfig};
 use tracing_subscriber::fmt::MakeWriter;
@@ -14,6 +17,7 @@ use super::log_file::RotatedFile;
 #[derive(Debug)]
 pub(super) struct Logging {
     level: reload::Handle<EnvFilter, Registry>,
+    file: Option<Arc<RotatedFile>>,
 }
 
 impl Logging {
@@ -24,13 +28,19 @@ impl Logging {
             Some(file) => {
                 let opened = RotatedFile::open(file.clone());
                 let opened = opened.with_context(|| format!("cannot write the log file {}", file.path.display()))?;
-                Some(layer(config, opened))
+                Some(Arc::new(opened))
             }
             None => None,
         };
-        let subscriber = Registry::default().with(filter).with(layer(config, std::io::stderr)).with(file);
+        let to_file = file.clone().map(|file| layer(config, file));
+        let subscriber = Registry::default().with(filter).with(layer(config, std::io::stderr)).with(to_file);
         subscriber.try_init().context("cannot begin to log")?;
-        Ok(Self { level })
+        Ok(Self { level, file })
+    }
+
+    /// Opens the log file again, if there is one: what rotates logs from outside may have moved it away.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.reopen())
     }
 
     /// Changes what is logged from now on.

@@ -1,13 +1,14 @@
 //! `orch agent`: the one place where the parts are wired together.
 //!
 //! Read in this order: `host` (facts of the machine), `banner`, `logging`, `parts` (what runs), `http` (the listener),
-//! `signals`, and here the order in which all of it starts and ends.
+//! `metrics`, `signals`, and here the order in which all of it starts and ends.
 
 mod banner;
 mod host;
 mod http;
 mod log_file;
 mod logging;
+mod metrics;
 mod parts;
 mod ports;
 mod signals;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use orch_config::Sources;
+use orch_server::StopMode;
 use sd_notify::NotifyState;
 use tracing::{debug, info, warn};
 
@@ -70,10 +72,10 @@ fn start(sources: &Sources) -> Outcome {
             Err(error) => warn!(%error, "the limit of open files cannot be raised"),
         }
         notify(&[NotifyState::Ready]);
-        let code = until_told(sources, &config, &logging, &parts, &mut signals).await;
+        let (code, mode) = until_told(sources, &config, &logging, &parts, &mut signals).await;
         notify(&[NotifyState::Stopping]);
         tokio::select! {
-            () = parts.stop(&config) => Ok(code),
+            () = parts.stop(&config, mode) => Ok(code),
             _ = signals.next_end() => {
                 warn!("a second signal: ending at once");
                 Ok(FAILED)
@@ -88,27 +90,33 @@ fn start(sources: &Sources) -> Outcome {
     outcome
 }
 
-/// Waits for a signal to end, reloading on the way, or for a failure of the server's storage.
+/// Waits for a signal to end, reloading on the way, or for a failure of the server's storage: the exit code, and whether
+/// the agent leaves the cluster.
 async fn until_told(
     sources: &Sources,
     config: &orch_config::Agent,
     logging: &Logging,
     parts: &Parts,
     signals: &mut Signals,
-) -> u8 {
+) -> (u8, StopMode) {
     let mut reloaded = config.clone();
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
             () = parts.failed() => {
                 terminal::err("==> The server's storage failed; the agent ends (see the log above)");
-                return FAILED;
+                return (FAILED, StopMode::Stay);
             }
+        };
+        let leave = match signal {
+            Signal::Interrupt => reloaded.leave_on_interrupt,
+            Signal::Terminate => reloaded.leave_on_terminate,
+            Signal::Hangup => false,
         };
         match signal {
             Signal::Interrupt | Signal::Terminate => {
-                info!(signal = signal.name(), "the agent was told to end");
-                return DONE;
+                info!(signal = signal.name(), leave, "the agent was told to end");
+                return (DONE, if leave { StopMode::Leave } else { StopMode::Stay });
             }
             Signal::Hangup => {
                 notify(&[NotifyState::Reloading, monotonic_now()]);
@@ -123,8 +131,15 @@ fn monotonic_now() -> NotifyState<'static> {
     NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading"))
 }
 
-/// Reads the configuration again: the log level changes at once, everything else is named and needs a new start.
+/// What a reload changes at once.
+const RELOADED: [&str; 3] = ["log_level", "leave_on_interrupt", "leave_on_terminate"];
+
+/// Reads the configuration again and opens the log file anew, which may have been moved away. [`RELOADED`] changes at
+/// once, everything else is named and needs a new start.
 fn reload(sources: &Sources, current: &mut orch_config::Agent, logging: &Logging) {
+    if let Err(error) = logging.reopen() {
+        warn!(%error, "the log file could not be opened again; messages go to the one that was open");
+    }
     let next = match orch_config::load(sources, &host::facts()) {
         Ok(next) => next,
         Err(error) => {
@@ -138,8 +153,10 @@ fn reload(sources: &Sources, current: &mut orch_config::Agent, logging: &Logging
             Err(error) => warn!(%error, "the log level could not be changed"),
         }
     }
-    let changed: Vec<String> =
-        differing("", &current.shown, &next.shown).into_iter().filter(|key| key != "log_level").collect();
+    let changed: Vec<String> = differing("", &current.shown, &next.shown)
+        .into_iter()
+        .filter(|key| !RELOADED.contains(&key.as_str()))
+        .collect();
     if changed.is_empty() {
         info!("configuration reloaded");
     } else {

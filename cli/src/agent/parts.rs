@@ -17,7 +17,7 @@ use orch_host::limits::OriginalLimits;
 use orch_http::{Admission, AgentInfo, LocalNode};
 use orch_jobspec::{ParseOptions, Source, Variables};
 use orch_model::NodeId;
-use orch_server::Server;
+use orch_server::{Server, StopMode};
 use orch_supervisor::{Lifetime, Options};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,7 @@ impl Parts {
         if let Some(client) = &client {
             client.handle.set_router(router.clone());
         }
-        let http = HttpServer::start(listeners, &router);
+        let http = HttpServer::start(listeners, &router, config.http.connections);
         let mut upkeep = JoinSet::new();
         if let Some(metrics) = metrics {
             upkeep.spawn(keep_up(metrics));
@@ -117,14 +117,18 @@ impl Parts {
     }
 
     /// Stops everything. Tasks stay, except those of a development agent that keeps nothing.
-    pub(super) async fn stop(self, config: &orch_config::Agent) {
+    pub(super) async fn stop(self, config: &orch_config::Agent, mode: StopMode) {
         let Self { server, client, http, http_addrs: _, upkeep } = self;
         http.begin_stop();
         if let Some(client) = client {
+            match mode {
+                StopMode::Leave => client.handle.leave(),
+                StopMode::Stay => {}
+            }
             stop_client(client, config.scratch_dir.is_some()).await;
         }
         if let Some(server) = server {
-            server.stop().await;
+            server.stop(mode).await;
         }
         http.finish().await;
         drop(upkeep);
@@ -146,7 +150,9 @@ fn metrics(config: &orch_config::Agent) -> anyhow::Result<Option<PrometheusHandl
     if !config.http.prometheus {
         return Ok(None);
     }
-    PrometheusBuilder::new().install_recorder().map(Some).context("cannot record metrics")
+    let recorder = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    super::metrics::describe();
+    Ok(Some(recorder))
 }
 
 async fn keep_up(metrics: PrometheusHandle) {

@@ -2,8 +2,9 @@
 
 mod agent;
 mod alloc;
+mod deployment;
 mod eval;
-mod job;
+pub(crate) mod job;
 mod node;
 mod operator;
 mod server;
@@ -54,6 +55,11 @@ enum Command {
     Alloc {
         #[command(subcommand)]
         command: alloc::AllocCommand,
+    },
+    /// Work with deployments
+    Deployment {
+        #[command(subcommand)]
+        command: deployment::DeploymentCommand,
     },
     /// Work with evaluations
     Eval {
@@ -114,6 +120,8 @@ enum Command {
     NodeStatus(node::status::StatusArgs),
     #[command(hide = true)]
     ServerMembers(server::MembersArgs),
+    #[command(hide = true)]
+    ServerJoin(server::JoinArgs),
     #[command(hide = true)]
     ServerForceLeave(server::ForceLeaveArgs),
 }
@@ -265,6 +273,7 @@ fn code(outcome: Outcome, is_plan: bool) -> u8 {
 async fn dispatch(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Alloc { command } => alloc::run(context, command).await,
+        Command::Deployment { command } => deployment::run(context, command).await,
         Command::Eval { command } => eval::run(context, command).await,
         Command::Job { command } => job::run(context, *command).await,
         Command::Node { command } => node::run(context, command).await,
@@ -283,6 +292,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::EvalStatus(args) => eval::status::run(context, args).await,
         Command::NodeStatus(args) => node::status::run(context, args).await,
         Command::ServerMembers(args) => server::members(context, args).await,
+        Command::ServerJoin(args) => server::join(context, args).await,
         Command::ServerForceLeave(args) => server::force_leave(context, args).await,
         Command::Agent(_) | Command::Version | Command::Init(_) => Ok(DONE),
     }

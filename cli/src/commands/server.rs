@@ -1,5 +1,6 @@
 //! `orch server …`.
 
+use anyhow::bail;
 use clap::Subcommand;
 
 use super::{DONE, Outcome};
@@ -12,6 +13,8 @@ use crate::terminal;
 pub(crate) enum ServerCommand {
     /// List the servers
     Members(MembersArgs),
+    /// Have the server that answers join others
+    Join(JoinArgs),
     /// Mark a server that is gone as left
     ForceLeave(ForceLeaveArgs),
 }
@@ -27,6 +30,13 @@ pub(crate) struct MembersArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct JoinArgs {
+    /// RPC addresses of servers that are to be joined, host:port
+    #[arg(required = true)]
+    addresses: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct ForceLeaveArgs {
     /// The server's name
     node: String,
@@ -38,6 +48,7 @@ pub(crate) struct ForceLeaveArgs {
 pub(crate) async fn run(context: &Context, command: ServerCommand) -> Outcome {
     match command {
         ServerCommand::Members(args) => members(context, args).await,
+        ServerCommand::Join(args) => join(context, args).await,
         ServerCommand::ForceLeave(args) => force_leave(context, args).await,
     }
 }
@@ -91,6 +102,18 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Outcome {
     if leader.is_empty() {
         terminal::err("There is no leader: a majority of the servers must be up and reach each other");
     }
+    Ok(DONE)
+}
+
+pub(crate) async fn join(context: &Context, args: JoinArgs) -> Outcome {
+    let answer = context.client.join(&args.addresses).await?;
+    if answer.num_joined == 0 {
+        bail!("no server was joined: {}", answer.error);
+    }
+    if !answer.error.is_empty() {
+        terminal::err(&answer.error);
+    }
+    terminal::line(format!("Joined {} servers successfully", answer.num_joined));
     Ok(DONE)
 }
 

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use orch_api::search::SearchRequest;
 
-use super::{Outcome, Verbose, alloc, eval, job, node};
+use super::{Outcome, Verbose, alloc, deployment, eval, job, node};
 use crate::context::Context;
 use crate::terminal;
 
@@ -45,6 +45,7 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> Outcome {
         "allocs" => alloc::status::run(context, alloc::status::StatusArgs::of(id, verbose)).await,
         "evals" => eval::status::run(context, eval::status::StatusArgs::of(id, verbose)).await,
         "nodes" => node::status::run(context, node::status::StatusArgs::of(id, verbose)).await,
+        "deployment" => deployment::status::run(context, deployment::status::StatusArgs::of(id, verbose)).await,
         other => bail!("{id:?} is one of the {other}, which have no status command yet"),
     }
 }
@@ -55,6 +56,7 @@ fn heading(kind: &str) -> &str {
         "allocs" => "Allocations",
         "evals" => "Evaluations",
         "nodes" => "Nodes",
+        "deployment" => "Deployments",
         other => other,
     }
 }

@@ -10,4 +10,4 @@ pub(crate) use json::to_json;
 pub(crate) use pairs::Pairs;
 pub(crate) use style::Style;
 pub(crate) use table::Table;
-pub(crate) use text::{ago, duration, mebibytes, or_none, size, time, time_nanos};
+pub(crate) use text::{ago, duration, from_now, mebibytes, or_none, size, time, time_nanos};

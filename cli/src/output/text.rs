@@ -31,6 +31,17 @@ pub(crate) fn ago(nanos: i64) -> String {
     since(nanos, now())
 }
 
+/// How long after now a time in nanoseconds since 1970 is: `25s from now`; empty if it has passed or there is none.
+pub(crate) fn from_now(nanos: i64) -> String {
+    until(nanos, now())
+}
+
+/// How long after `now` a time is.
+fn until(nanos: i64, now: i64) -> String {
+    let seconds = nanos.saturating_sub(now).div_euclid(1_000_000_000);
+    if nanos <= 0 || seconds < 0 { String::new() } else { format!("{} from now", duration(seconds)) }
+}
+
 fn now() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
@@ -116,6 +127,8 @@ mod tests {
             assert_eq!(at(seconds), text);
         }
         assert_eq!(since(0, 5), "");
+        assert_eq!(until(26_000_000_000, 1_000_000_000), "25s from now");
+        assert_eq!((until(0, 5), until(5, 6)), (String::new(), String::new()));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use orch_driver::{Driver, TaskHandle, TaskId};
 use orch_model::allocation::{AllocUpdate, ClientStatus};
 use orch_model::job::JobType;
-use orch_model::units::Usage;
 use orch_model::{AllocId, Allocation, Job, JobVersionKey};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -17,14 +16,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+mod collection;
 mod removal;
+mod reporting;
 mod restore;
 
+use self::collection::Collection;
 use crate::alloc_runner::{AllocRunner, Found, KillReason, RunnerHandle, Wanted};
 use crate::alloc_set::AllocSet;
 use crate::context::Context;
 use crate::env::job_kind;
-use crate::metrics::AllocCounts;
 use crate::outbox::Outbox;
 use crate::registry::{AllocView, Registry};
 use crate::session::{Delta, Greeting, Outgoing, SessionEvent};
@@ -70,11 +71,15 @@ struct Entry {
     last: Option<AllocUpdate>,
     /// Whether it goes with everything it has, as soon as nothing of it runs.
     forgotten: bool,
+    /// When it came, until it runs.
+    came: Option<Instant>,
+    /// When it was told to stop, until it has ended.
+    told: Option<Instant>,
 }
 
 impl Entry {
     fn new(alloc: Arc<Allocation>, collected: bool) -> Self {
-        Self { alloc, collected, runner: None, last: None, forgotten: false }
+        Self { alloc, collected, runner: None, last: None, forgotten: false, came: None, told: None }
     }
 
     fn status(&self) -> ClientStatus {
@@ -111,6 +116,8 @@ pub(crate) struct Agent {
     meta: Meta,
     set: AllocSet,
     outbox: Outbox,
+    /// When the message of updates that is under way was sent.
+    sent: Option<Instant>,
     entries: BTreeMap<AllocId, Entry>,
     /// Job versions by key: a server sends each only once per session, so they stay for as long as that.
     jobs: BTreeMap<JobVersionKey, Arc<Job>>,
@@ -127,6 +134,7 @@ pub(crate) struct Agent {
     stopped: bool,
     runners: JoinSet<AllocId>,
     cleanups: JoinSet<Option<AllocId>>,
+    collection: Collection,
     reports: (mpsc::Sender<AllocUpdate>, mpsc::Receiver<AllocUpdate>),
     detach: CancellationToken,
 }
@@ -146,11 +154,13 @@ impl Agent {
         let known = allocs.iter().map(|(id, stored)| (*id, stored.alloc.alloc_modify_index)).collect();
         let mut agent = Self {
             set: AllocSet::new(known, meta.seen_index),
+            collection: Collection::new(&context.config.gc),
             context,
             channels,
             registry,
             meta,
             outbox: Outbox::default(),
+            sent: None,
             entries: BTreeMap::new(),
             jobs: BTreeMap::new(),
             remembered_tasks: tasks,
@@ -188,6 +198,7 @@ impl Agent {
                 Some(ended) = self.runners.join_next() => self.runner_ended(ended),
                 Some(cleaned) = self.cleanups.join_next() => self.cleaned(cleaned),
                 Some(request) = self.channels.requests.recv() => self.obey(request),
+                look = self.collection.next() => self.look(look),
                 () = tokio::time::sleep_until(self.held.unwrap_or_else(Instant::now)), if self.held.is_some() => {
                     self.release_services();
                 }
@@ -239,8 +250,7 @@ impl Agent {
             }
             SessionEvent::Delta(delta) => self.take_delta(delta),
             SessionEvent::Acked(sequence) => {
-                self.outbox.acked(sequence);
-                self.collect_surplus();
+                self.acked(sequence);
             }
             SessionEvent::Closed => {
                 self.agreement.settled = false;
@@ -287,9 +297,13 @@ impl Agent {
         let over = alloc.is_terminal();
         match self.entries.get_mut(&id) {
             Some(entry) => {
+                if entry.alloc.deployment_id != alloc.deployment_id {
+                    self.outbox.forget_health(id);
+                }
                 entry.alloc = Arc::clone(&alloc);
                 entry.forgotten = false;
                 if let Some(runner) = &entry.runner {
+                    entry.told = entry.told.or(over.then(Instant::now));
                     let stop = over.then_some(KillReason::Requested);
                     runner.wanted.send_modify(|wanted| {
                         wanted.alloc = alloc;
@@ -300,7 +314,9 @@ impl Agent {
                 }
             }
             None => {
-                self.entries.insert(id, Entry::new(Arc::clone(&alloc), false));
+                let entry = Entry { came: Some(Instant::now()), ..Entry::new(Arc::clone(&alloc), false) };
+                self.entries.insert(id, entry);
+                self.collection.hurry();
                 // Nobody waits for a word about it, and nothing of it is to run: what may be left of it is swept.
                 if !alloc.is_client_terminal() {
                     self.start(id);
@@ -395,21 +411,6 @@ impl Agent {
         Found { tasks, rebooted: self.rebooted }
     }
 
-    fn take_report(&mut self, update: AllocUpdate) {
-        let id = update.id;
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.status() != update.client_status || entry.last.is_none() {
-            debug!(alloc_id = %id, status = %update.client_status, "an allocation changed");
-            crate::metrics::alloc_became(update.client_status);
-        }
-        entry.last = Some(update.clone());
-        if !entry.forgotten {
-            self.outbox.put(update);
-        }
-        self.show(id);
-        self.count();
-    }
-
     fn runner_ended(&mut self, ended: Result<AllocId, tokio::task::JoinError>) {
         let id = match ended {
             Ok(id) => id,
@@ -431,26 +432,6 @@ impl Agent {
             }
         }
         self.start_successors(id);
-        self.collect_surplus();
-    }
-
-    /// Tells the servers what is new, unless something is under way.
-    ///
-    /// Of an allocation that they have written off only its end is told, never that it runs.
-    fn tell(&mut self) {
-        if !self.agreement.settled {
-            return;
-        }
-        let entries = &self.entries;
-        let may_tell = |update: &AllocUpdate| {
-            let over = entries.get(&update.id).is_some_and(|entry| entry.alloc.is_terminal());
-            !over || update.client_status.is_terminal()
-        };
-        if let Some(message) = self.outbox.next(may_tell)
-            && !self.say(Outgoing::Updates(message))
-        {
-            self.outbox.disconnected();
-        }
     }
 
     /// Whether the session took it. There is room for more than can be under way on one connection.
@@ -554,30 +535,5 @@ impl Agent {
             }
             Some(_) | None => self.registry.remove(id),
         }
-    }
-
-    fn count(&self) {
-        let mut counts = AllocCounts::default();
-        let mut taken = Usage::default();
-        for entry in self.entries.values() {
-            if !entry.status().is_terminal() {
-                taken = taken.saturating_add(entry.alloc.usage);
-            }
-            match entry.status() {
-                ClientStatus::Pending | ClientStatus::Unknown => counts.pending += 1,
-                ClientStatus::Running => counts.running += 1,
-                ClientStatus::Complete | ClientStatus::Failed | ClientStatus::Lost => counts.terminal += 1,
-            }
-        }
-        counts.publish();
-        let node = self.context.description.borrow();
-        let (has, keeps) = (&node.resources, &node.reserved);
-        let whole = Usage { cpu: has.cpu, memory: has.memory, disk: has.disk };
-        let reserved = Usage { cpu: keeps.cpu, memory: keeps.memory, disk: keeps.disk };
-        crate::metrics::allocated(taken, whole.saturating_sub(reserved).saturating_sub(taken));
-        self.channels.greeting.send_if_modified(|greeting| {
-            greeting.running = counts.running;
-            false
-        });
     }
 }

@@ -1,14 +1,17 @@
 //! Giving back what allocations held.
 
-use orch_model::{AllocId, Timestamp};
-use tokio::task::JoinError;
+use std::sync::Arc;
+
+use orch_model::AllocId;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::{Agent, Collected, Entry};
+use super::Agent;
 use crate::alloc_dir::AllocDir;
 use crate::alloc_runner::KillReason;
 use crate::error::chain;
-use crate::gc::{self, Finished};
+use crate::metrics;
 
 impl Agent {
     /// The servers have forgotten an allocation: nothing of it is kept.
@@ -42,9 +45,19 @@ impl Agent {
 
     pub(super) fn remove_dir(&mut self, id: AllocId) {
         let dir = AllocDir::new(&self.context.config.alloc_dir, id);
-        self.cleanups.spawn_blocking(move || {
-            if let Err(error) = dir.remove() {
-                warn!(alloc_id = %id, error = chain(&error), "an allocation's directory cannot be removed");
+        let removals = Arc::clone(&self.collection.removals);
+        self.cleanups.spawn(async move {
+            // The semaphore is never closed.
+            let _permit = removals.acquire().await;
+            let began = Instant::now();
+            match spawn_blocking(move || dir.remove()).await {
+                Ok(Ok(())) => metrics::dir_removed(began.elapsed()),
+                Ok(Err(error)) => {
+                    warn!(alloc_id = %id, error = chain(&error), "an allocation's directory cannot be removed");
+                }
+                Err(error) => {
+                    error!(alloc_id = %id, %error, "removing a directory was cut short by a fault of the agent")
+                }
             }
             Some(id)
         });
@@ -61,6 +74,9 @@ impl Agent {
             }
         };
         let Some(entry) = self.entries.get(&id) else { return };
+        if entry.collected {
+            self.collection.removed();
+        }
         let tasks: Vec<String> = entry
             .alloc
             .task_group()
@@ -74,49 +90,4 @@ impl Agent {
         self.context.state.forget_tasks(id, tasks);
         self.show(id);
     }
-
-    /// Gives up the directory of one allocation that has ended, or of all.
-    pub(super) fn collect(&mut self, which: Option<AllocId>) -> Collected {
-        if let Some(id) = which {
-            let Some(entry) = self.entries.get(&id) else { return Collected::Unknown };
-            if entry.runner.is_some() || !entry.status().is_terminal() {
-                return Collected::Running;
-            }
-            self.give_up(id);
-            return Collected::Done;
-        }
-        for id in self.finished().into_iter().map(|finished| finished.id).collect::<Vec<_>>() {
-            self.give_up(id);
-        }
-        Collected::Done
-    }
-
-    pub(super) fn collect_surplus(&mut self) {
-        for id in gc::surplus(self.finished(), self.context.config.gc_max_allocs) {
-            self.give_up(id);
-        }
-    }
-
-    /// Those that have ended, as the servers know, and still have a directory.
-    fn finished(&self) -> Vec<Finished> {
-        let finished = self.entries.iter().filter(|(id, entry)| {
-            let ended = entry.runner.is_none() && entry.status().is_terminal();
-            ended && !entry.collected && !entry.forgotten && !self.outbox.holds(**id)
-        });
-        finished.map(|(id, entry)| Finished { id: *id, at: finished_at(entry) }).collect()
-    }
-
-    fn give_up(&mut self, id: AllocId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.collected = true;
-        }
-        self.remember(id);
-        self.show(id);
-        self.clean_up(id);
-    }
-}
-
-fn finished_at(entry: &Entry) -> Timestamp {
-    let tasks = entry.last.as_ref().map_or(&entry.alloc.tasks, |last| &last.tasks);
-    tasks.iter().map(|task| task.finished_at).max().unwrap_or_default()
 }

@@ -8,7 +8,9 @@ use orch_driver::{Driver, LogSpec, TaskId, TaskLimits, TaskSpec};
 use orch_model::job::{LogConfig, Task, TaskGroup};
 use orch_model::{Allocation, MebiBytes};
 
+use super::cores::cores_of;
 use super::task::PrepareError;
+use super::users;
 use crate::alloc_dir::AllocDir;
 use crate::context::Context;
 use crate::env::{self, Source};
@@ -39,6 +41,12 @@ impl TaskSetup {
         let missing = || PrepareError::Invalid("the task is not in its group".to_owned());
         self.group()?.tasks.get(self.place).ok_or_else(missing)
     }
+
+    /// The cores that the task has for itself.
+    fn cores(&self) -> Result<Vec<u16>, PrepareError> {
+        let few = || PrepareError::Invalid("the allocation has fewer cores than its tasks ask for".to_owned());
+        cores_of(self.group()?, &self.alloc.cores, self.place).ok_or_else(few)
+    }
 }
 
 /// What the steps have made so far.
@@ -65,7 +73,7 @@ trait TaskHook: Send + Sync {
     }
 }
 
-const HOOKS: [&dyn TaskHook; 3] = [&Directories, &Environment, &Configuration];
+const HOOKS: [&dyn TaskHook; 4] = [&Environment, &AllowedUser, &Directories, &Configuration];
 
 /// Runs all steps.
 pub(crate) async fn prestart(setup: &TaskSetup) -> Result<TaskSpec, PrepareError> {
@@ -103,10 +111,10 @@ impl TaskHook for Directories {
         "task_dir"
     }
 
-    async fn prestart(&self, setup: &TaskSetup, _made: &mut Made) -> Result<(), PrepareError> {
+    async fn prestart(&self, setup: &TaskSetup, made: &mut Made) -> Result<(), PrepareError> {
         let task = setup.task()?;
         let searchable = setup.group()?.tasks.iter().any(|task| !task.user.is_empty());
-        let user = Some(task.user.clone()).filter(|user| !user.is_empty());
+        let user = made.user.clone();
         let asked = task.resources.as_ref().map_or(0, |resources| resources.secrets_mb);
         let secrets = u64::try_from(asked).ok().filter(|mib| *mib > 0).unwrap_or(SECRETS_MIB);
         let (dir, task) = (setup.dir.clone(), task.name.clone());
@@ -143,6 +151,7 @@ impl TaskHook for Environment {
             alloc: &setup.alloc,
             group: setup.group()?,
             task,
+            cores: &setup.cores()?,
             node_id: context.node_id,
             node: &description,
             region: &context.config.region,
@@ -153,6 +162,30 @@ impl TaskHook for Environment {
         });
         made.user = Some(made.names.fill(&task.user)).filter(|user| !user.is_empty());
         Ok(())
+    }
+}
+
+/// Refuses a user that tasks of this driver may not run as.
+struct AllowedUser;
+
+#[async_trait]
+impl TaskHook for AllowedUser {
+    fn name(&self) -> &'static str {
+        "validate_user"
+    }
+
+    async fn prestart(&self, setup: &TaskSetup, made: &mut Made) -> Result<(), PrepareError> {
+        let driver = &setup.task()?.driver;
+        let Some(user) = made.user.clone() else { return Ok(()) };
+        if !users::CHECKED_DRIVERS.contains(&driver.as_str()) {
+            return Ok(());
+        }
+        let refusal = format!("running as {user:?} is not allowed for tasks of the driver {driver:?} on this node");
+        match tokio::task::spawn_blocking(move || users::is_denied(&user, users::DENIED)).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(PrepareError::Invalid(refusal)),
+            Err(error) => Err(PrepareError::Setup(error.to_string())),
+        }
     }
 }
 
@@ -174,16 +207,8 @@ impl TaskHook for Configuration {
 }
 
 fn spec(setup: &TaskSetup, made: Made) -> Result<TaskSpec, PrepareError> {
-    let TaskSetup { context, alloc, dir, place: _, run } = setup;
+    let TaskSetup { context: _, alloc, dir, place: _, run } = setup;
     let task = setup.task()?;
-    let ask = task.ask().map_err(|error| PrepareError::Invalid(error.to_string()))?;
-    let node = Arc::clone(&context.description.borrow());
-    let limits = TaskLimits {
-        cpu: ask.cpu,
-        node_cpu: node.resources.cpu,
-        memory: ask.memory,
-        memory_max: Some(ask.memory_max.unwrap_or(node.resources.memory)).filter(|max| *max > ask.memory),
-    };
     Ok(TaskSpec {
         id: TaskId { alloc_id: alloc.id, task: task.name.clone(), run: *run },
         job_id: alloc.job.id.to_string(),
@@ -191,9 +216,25 @@ fn spec(setup: &TaskSetup, made: Made) -> Result<TaskSpec, PrepareError> {
         config: made.config,
         env: made.names.env,
         user: made.user,
-        limits,
+        limits: limits(setup, task)?,
         dirs: dir.task(&task.name),
         logs: log_spec(dir, task.log_config.as_ref()),
+    })
+}
+
+/// A task with cores of its own has their whole capacity.
+fn limits(setup: &TaskSetup, task: &Task) -> Result<TaskLimits, PrepareError> {
+    let ask = task.ask().map_err(|error| PrepareError::Invalid(error.to_string()))?;
+    let node = Arc::clone(&setup.context.description.borrow());
+    let cores = setup.cores()?;
+    // More than is reserved only where the scheduler counted with that.
+    let memory_max = setup.alloc.oversubscribed.then(|| ask.memory_max.unwrap_or(node.resources.memory));
+    Ok(TaskLimits {
+        cpu: if cores.is_empty() { ask.cpu } else { env::cores_capacity(&node, cores.len()) },
+        node_cpu: node.resources.cpu,
+        memory: ask.memory,
+        memory_max: memory_max.filter(|max| *max > ask.memory),
+        cpuset_cores: cores,
     })
 }
 

@@ -8,31 +8,38 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use orch_driver::{Driver, TaskId, TaskSpec};
 use orch_model::allocation::AllocUpdate;
-use orch_model::job::{Task, TaskGroup};
+use orch_model::job::{RestartPolicy, Task, TaskGroup};
 use orch_model::seed::Seed;
 use orch_model::{Allocation, Nanos, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
+mod cores;
+mod health;
 mod hooks;
+mod lifecycle;
 mod machine;
+mod requests;
 mod restart;
+mod steps;
 mod task;
 #[cfg(test)]
 mod tests;
+mod users;
 
-use self::hooks::TaskSetup;
+use self::health::{HealthWatch, Sign};
 use self::machine::{AllocEvent, AllocMachine, Member};
 use self::restart::RestartTracker;
-use self::task::{Action, Event, PrepareError, TaskMachine, Timing};
+use self::task::{Action, Event, TaskMachine, Timing};
 use crate::alloc_dir::AllocDir;
 use crate::context::Context;
 use crate::env::job_kind;
-use crate::error::{Refusal, chain};
+use crate::error::Refusal;
 use crate::state::StoredTask;
 
+pub(crate) use self::health::StoredHealth;
+pub(crate) use self::steps::destroy;
 pub(crate) use self::task::KillReason;
 
 /// How long steps that were begun may take when the agent stops, before they are left to its next start.
@@ -50,7 +57,7 @@ pub(crate) struct Wanted {
 /// What somebody asks of a running allocation.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Start tasks again: the one named, or all that run; with `dead` those that ended, too.
+    /// Start tasks again: the one named, or all that run; with `dead` the allocation as a whole, from its first stage.
     Restart { task: Option<String>, dead: bool, reply: oneshot::Sender<Result<(), Refusal>> },
     /// Send a signal to the task named, or to all that run.
     Signal { task: Option<String>, signal: String, reply: oneshot::Sender<Result<(), Refusal>> },
@@ -88,6 +95,7 @@ pub(crate) struct AllocRunner {
     alloc: Arc<Allocation>,
     dir: AllocDir,
     machine: AllocMachine,
+    health: Option<HealthWatch>,
     shells: Vec<TaskShell>,
     io: FuturesUnordered<BoxFuture<'static, Done>>,
     wanted: watch::Receiver<Wanted>,
@@ -129,17 +137,17 @@ impl AllocRunner {
         let now = context.clock.now();
         let mut stored = found.tasks.into_iter();
         let members = group.tasks.iter().enumerate().map(|(place, task)| {
-            let policy = task.restart_policy.clone().or_else(|| group.restart_policy.clone()).unwrap_or_default();
+            let kind = lifecycle::kind_of(task);
             let seed = Seed::of(alloc.id.as_uuid(), u64::try_from(place).unwrap_or(0));
-            let restarts = RestartTracker::new(policy, job_kind(&alloc), now, seed);
-            let timing = timing(&context, &alloc, place);
+            let (timing, policy) = terms(&context, &alloc, place);
+            let restarts = RestartTracker::new(policy, job_kind(&alloc), kind, now, seed);
             let machine = match stored.next().flatten() {
                 Some(stored) => TaskMachine::restore(timing, restarts, stored, found.rebooted),
                 None => TaskMachine::new(timing, restarts, now),
             };
-            Member { name: task.name.clone(), leader: task.leader, machine }
+            Member { name: task.name.clone(), kind, leader: task.leader, machine }
         });
-        let machine = AllocMachine::new(alloc.id, members.collect());
+        let machine = AllocMachine::new(alloc.id, members.collect(), shutdown_delay(&alloc));
         let (wanted, wanted_receiver) = watch::channel(Wanted { alloc: Arc::clone(&alloc), stop: None });
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let runner = Self {
@@ -150,6 +158,7 @@ impl AllocRunner {
             commands: command_receiver,
             reports,
             reported: None,
+            health: None,
             context,
             alloc,
             machine,
@@ -161,6 +170,7 @@ impl AllocRunner {
     #[tracing::instrument(name = "alloc.run", skip_all, fields(alloc_id = %self.alloc.id))]
     pub(crate) async fn run(mut self, detach: CancellationToken) {
         self.forget_earlier_runs();
+        self.watch_health();
         self.follow_wanted();
         self.step(AllocEvent::Start);
         loop {
@@ -168,7 +178,7 @@ impl AllocRunner {
             if self.machine.is_done() && self.io.is_empty() {
                 break;
             }
-            let deadline = self.machine.deadline().map(|at| self.context.clock.instant(at));
+            let deadline = self.deadline().map(|at| self.context.clock.instant(at));
             tokio::select! {
                 () = detach.cancelled() => return self.detach().await,
                 Ok(()) = self.wanted.changed() => self.follow_wanted(),
@@ -199,11 +209,16 @@ impl AllocRunner {
         let Wanted { alloc, stop } = self.wanted.borrow_and_update().clone();
         if !Arc::ptr_eq(&alloc, &self.alloc) {
             self.alloc = alloc;
-            let places = 0..self.machine.tasks().len();
-            let timings: Vec<_> = places.map(|place| timing(&self.context, &self.alloc, place)).collect();
-            self.machine.set_timings(timings);
+            for (place, member) in self.machine.tasks_mut().iter_mut().enumerate() {
+                let (timing, policy) = terms(&self.context, &self.alloc, place);
+                member.machine.set_terms(timing, policy);
+            }
+            self.machine.set_shutdown_delay(shutdown_delay(&self.alloc));
+            self.watch_health();
         }
         if let Some(reason) = stop {
+            // What ends because it was told to says nothing about its health.
+            self.health = None;
             self.step(AllocEvent::Stop(reason));
         }
     }
@@ -225,6 +240,38 @@ impl AllocRunner {
                     self.pump(place);
                 }
             }
+        }
+        self.judge_health(now);
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let health = self.health.as_ref().and_then(HealthWatch::deadline);
+        self.machine.deadline().into_iter().chain(health).min()
+    }
+
+    /// Begins to watch for the allocation's deployment, unless it is watched for that one already.
+    fn watch_health(&mut self) {
+        if self.wanted.borrow().stop.is_some() {
+            self.health = None;
+            return;
+        }
+        let remembered = self.context.state.health(self.alloc.id);
+        let watch = HealthWatch::new(&self.alloc, remembered, self.context.clock.now());
+        let record = watch.as_ref().map(HealthWatch::record);
+        if record != self.health.as_ref().map(HealthWatch::record) {
+            self.health = watch;
+        }
+        if let Some(record) = record.filter(|record| Some(*record) != remembered) {
+            self.context.state.put_health(self.alloc.id, &record);
+        }
+    }
+
+    /// Looks whether the deployment may count on the allocation.
+    fn judge_health(&mut self, now: Timestamp) {
+        if let Some(health) = &mut self.health
+            && health.step(now, self.machine.tasks().iter().filter_map(Sign::of))
+        {
+            self.context.state.put_health(self.alloc.id, &health.record());
         }
     }
 
@@ -259,89 +306,6 @@ impl AllocRunner {
         }
     }
 
-    fn perform(&self, place: usize, action: Action, spec: Option<TaskSpec>) -> Option<BoxFuture<'static, Done>> {
-        let task = self.task(place)?;
-        let done = move |event| Done { place, step: true, event: Some(event), spec: None };
-        let driver = match hooks::driver(&self.context, task) {
-            Ok(driver) => Arc::clone(driver),
-            Err(error) => {
-                let event = without_driver(&action, error);
-                return Some(Box::pin(async move { Done { place, step: true, event, spec: None } }));
-            }
-        };
-        Some(match action {
-            Action::Prepare { run } => {
-                let setup = TaskSetup {
-                    context: Arc::clone(&self.context),
-                    alloc: Arc::clone(&self.alloc),
-                    dir: self.dir.clone(),
-                    place,
-                    run,
-                };
-                Box::pin(async move {
-                    match hooks::prestart(&setup).await {
-                        Ok(spec) => Done { spec: Some(spec), ..done(Event::Prepared) },
-                        Err(error) => done(Event::PrepareFailed(error)),
-                    }
-                })
-            }
-            Action::Start { .. } => Box::pin(async move {
-                let Some(spec) = spec else {
-                    let message = "the task was not prepared".to_owned();
-                    return done(Event::StartFailed { message, recoverable: true });
-                };
-                done(match driver.start(spec).await {
-                    Ok(handle) => Event::Started(handle),
-                    Err(error) => {
-                        let recoverable = error.is_recoverable();
-                        Event::StartFailed { message: chain(&error), recoverable }
-                    }
-                })
-            }),
-            Action::Recover(handle) => Box::pin(async move {
-                done(match driver.recover(&handle).await {
-                    Ok(()) => Event::Recovered,
-                    Err(error) => {
-                        let gone = matches!(error, orch_driver::Error::UnknownTask(_));
-                        Event::RecoverFailed { gone, message: chain(&error) }
-                    }
-                })
-            }),
-            Action::Stop { run, timeout } => {
-                let id = self.task_id(place, run);
-                let signal = Some(task.kill_signal.clone()).filter(|signal| !signal.is_empty());
-                Box::pin(async move {
-                    done(match driver.stop(&id, signal.as_deref(), timeout.to_std()).await {
-                        Ok(()) | Err(orch_driver::Error::UnknownTask(_)) => Event::Stopped { run },
-                        Err(error) => Event::StopFailed { run, message: chain(&error) },
-                    })
-                })
-            }
-            Action::Destroy { run } => {
-                let id = self.task_id(place, run);
-                Box::pin(async move {
-                    destroy(driver.as_ref(), &id).await;
-                    Done { place, step: true, ..Done::default() }
-                })
-            }
-            Action::Wait { .. } | Action::Save => return None,
-        })
-    }
-
-    /// A task whose end is unknown to its driver has ended nobody knows how.
-    fn wait(&mut self, place: usize, run: u32) {
-        let Some(task) = self.task(place) else { return };
-        let Ok(driver) = hooks::driver(&self.context, task).map(Arc::clone) else { return };
-        let id = self.task_id(place, run);
-        self.io.push(Box::pin(async move {
-            let status = driver.wait(&id).await.unwrap_or_else(|error| orch_driver::ExitStatus {
-                message: chain(&error),
-                ..orch_driver::ExitStatus::default()
-            });
-            Done { place, event: Some(Event::Exited { run, status }), ..Done::default() }
-        }));
-    }
-
     fn save(&self, place: usize) {
         if let Some(member) = self.machine.tasks().get(place) {
             self.context.state.put_task(self.alloc.id, &member.name, &member.machine.stored());
@@ -351,15 +315,17 @@ impl AllocRunner {
     /// Tells how the allocation is, if that is news.
     async fn publish(&mut self) {
         let update = self.machine.update();
-        if self.reported.as_ref() == Some(&update) {
+        let health = self.health.as_ref().and_then(HealthWatch::untold);
+        if self.reported.as_ref() == Some(&update) && health.is_none() {
             return;
         }
         let restarts = |update: &AllocUpdate| update.tasks.iter().map(|task| u64::from(task.restarts)).sum::<u64>();
         let before = self.reported.as_ref().map_or_else(|| restarts(&update), restarts);
         crate::metrics::tasks_restarted(restarts(&update).saturating_sub(before));
         // The agent reads reports until every runner is gone.
-        if self.reports.send(update.clone()).await.is_ok() {
+        if self.reports.send(AllocUpdate { health, ..update.clone() }).await.is_ok() {
             self.reported = Some(update);
+            self.health.iter_mut().for_each(HealthWatch::note_told);
         }
     }
 
@@ -378,79 +344,6 @@ impl AllocRunner {
         }
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Restart { task, dead, reply } => {
-                let outcome = self.chosen(task.as_deref(), dead);
-                if let Ok(places) = &outcome {
-                    for place in places {
-                        let reason = "User requested task to restart".to_owned();
-                        self.step(AllocEvent::Task(*place, Event::Restart { reason, dead }));
-                    }
-                }
-                // Whoever asked may have gone.
-                let _asker_gone = reply.send(outcome.map(drop));
-            }
-            Command::Signal { task, signal, reply } => match self.chosen(task.as_deref(), false) {
-                Ok(places) => self.signal(&places, signal, reply),
-                Err(refusal) => {
-                    let _asker_gone = reply.send(Err(refusal));
-                }
-            },
-            Command::Running { reply } => {
-                let _asker_gone = reply.send(self.running());
-            }
-        }
-    }
-
-    /// The places of the tasks meant: one by its name, or all that run.
-    fn chosen(&self, task: Option<&str>, dead: bool) -> Result<Vec<usize>, Refusal> {
-        let running = |place: &usize| {
-            self.machine.tasks().get(*place).is_some_and(|member| dead || member.machine.running().is_some())
-        };
-        match task {
-            Some(name) => {
-                let place = self.machine.position(name).ok_or_else(|| Refusal::UnknownTask(name.to_owned()))?;
-                if running(&place) { Ok(vec![place]) } else { Err(Refusal::NotRunning) }
-            }
-            None => {
-                let places: Vec<_> = (0..self.machine.tasks().len()).filter(running).collect();
-                if places.is_empty() { Err(Refusal::NotRunning) } else { Ok(places) }
-            }
-        }
-    }
-
-    fn signal(&mut self, places: &[usize], signal: String, reply: oneshot::Sender<Result<(), Refusal>>) {
-        let mut targets = Vec::new();
-        for place in places {
-            let reason = "User requested task to be signaled".to_owned();
-            self.step(AllocEvent::Task(*place, Event::Signaling { signal: signal.clone(), reason }));
-        }
-        targets.extend(self.running().into_iter().filter(|running| {
-            places.iter().any(|place| self.machine.tasks().get(*place).is_some_and(|m| m.name == running.id.task))
-        }));
-        self.io.push(Box::pin(async move {
-            let mut outcome = Ok(());
-            for target in targets {
-                if let Err(error) = target.driver.signal(&target.id, &signal).await {
-                    outcome = Err(Refusal::Driver(chain(&error)));
-                }
-            }
-            let _asker_gone = reply.send(outcome);
-            Done { place: usize::MAX, ..Done::default() }
-        }));
-    }
-
-    fn running(&self) -> Vec<RunningTask> {
-        let members = self.machine.tasks().iter().enumerate();
-        let running = members.filter_map(|(place, member)| {
-            let run = member.machine.running()?;
-            let driver = Arc::clone(hooks::driver(&self.context, self.task(place)?).ok()?);
-            Some(RunningTask { id: self.task_id(place, run), driver })
-        });
-        running.collect()
-    }
-
     fn task(&self, place: usize) -> Option<&Task> {
         self.alloc.task_group()?.tasks.get(place)
     }
@@ -461,35 +354,18 @@ impl AllocRunner {
     }
 }
 
-/// Has a driver forget a run; that it knows nothing of it is as good.
-pub(crate) async fn destroy(driver: &dyn Driver, id: &TaskId) {
-    match driver.destroy(id).await {
-        Ok(()) | Err(orch_driver::Error::UnknownTask(_)) => {}
-        Err(error) => {
-            let error = chain(&error);
-            warn!(alloc_id = %id.alloc_id, task = id.task, error, "a driver could not clean up after a task");
-        }
-    }
-}
-
-/// What a step comes to where the driver is missing.
-fn without_driver(action: &Action, error: PrepareError) -> Option<Event> {
-    Some(match action {
-        Action::Recover(_) => Event::RecoverFailed { gone: true, message: "its driver is not on this node".to_owned() },
-        Action::Stop { run, .. } => Event::Stopped { run: *run },
-        Action::Prepare { .. } | Action::Start { .. } => Event::PrepareFailed(error),
-        Action::Wait { .. } | Action::Destroy { .. } | Action::Save => return None,
-    })
-}
-
-fn timing(context: &Context, alloc: &Allocation, place: usize) -> Timing {
-    let Some(group) = alloc.task_group() else { return Timing::default() };
-    let Some(task) = group.tasks.get(place) else { return Timing::default() };
+/// What the job says of a task's end and of starting it again.
+fn terms(context: &Context, alloc: &Allocation, place: usize) -> (Timing, RestartPolicy) {
+    let Some(group) = alloc.task_group() else { return (Timing::default(), RestartPolicy::default()) };
+    let Some(task) = group.tasks.get(place) else { return (Timing::default(), RestartPolicy::default()) };
     let longest = Nanos::from(context.config.max_kill_timeout);
-    let delay = if alloc.transition.no_shutdown_delay {
-        Nanos::ZERO
-    } else {
-        Timestamp(0).plus(task.shutdown_delay).plus(group.shutdown_delay.unwrap_or_default()).since(Timestamp(0))
-    };
-    Timing { kill_timeout: task.kill_timeout.clamp(Nanos::ZERO, longest), shutdown_delay: delay }
+    let delay = if alloc.transition.no_shutdown_delay { Nanos::ZERO } else { task.shutdown_delay };
+    let timing = Timing { kill_timeout: task.kill_timeout.clamp(Nanos::ZERO, longest), shutdown_delay: delay };
+    (timing, task.restart_policy.clone().or_else(|| group.restart_policy.clone()).unwrap_or_default())
+}
+
+/// How long the group waits before its tasks are stopped.
+fn shutdown_delay(alloc: &Allocation) -> Nanos {
+    let delay = alloc.task_group().and_then(|group| group.shutdown_delay).unwrap_or_default();
+    if alloc.transition.no_shutdown_delay { Nanos::ZERO } else { delay }
 }

@@ -1,6 +1,6 @@
 //! Whether a task that ended is started again, and when.
 
-use orch_model::job::{JobType, RestartMode, RestartPolicy};
+use orch_model::job::{JobType, LifecycleKind, RestartMode, RestartPolicy};
 use orch_model::seed::Seed;
 use orch_model::{Nanos, Timestamp};
 
@@ -41,13 +41,22 @@ pub(super) struct RestartTracker {
 }
 
 impl RestartTracker {
-    /// Restarts after a good end are for services and system jobs only.
-    pub(super) fn new(policy: RestartPolicy, kind: JobType, now: Timestamp, seed: Seed) -> Self {
+    /// Restarts after a good end are for sidecars, and for the main tasks of services and system jobs.
+    pub(super) fn new(policy: RestartPolicy, job: JobType, kind: LifecycleKind, now: Timestamp, seed: Seed) -> Self {
         let on_success = match kind {
-            JobType::Service | JobType::System => true,
-            JobType::Batch | JobType::Sysbatch => false,
+            LifecycleKind::Main => match job {
+                JobType::Service | JobType::System => true,
+                JobType::Batch | JobType::Sysbatch => false,
+            },
+            LifecycleKind::Prestart { sidecar } | LifecycleKind::Poststart { sidecar } => sidecar,
+            LifecycleKind::Poststop => false,
         };
         Self { policy, on_success, count: 0, window_start: now, seed }
+    }
+
+    /// Takes over the policy of a newer version of the job; what was counted stays counted.
+    pub(super) fn set_policy(&mut self, policy: RestartPolicy) {
+        self.policy = policy;
     }
 
     /// What becomes of the task after `outcome`.
@@ -106,7 +115,7 @@ mod tests {
             mode: mode.into(),
             ..RestartPolicy::default()
         };
-        RestartTracker::new(policy, kind, Timestamp(1), Seed::new(3))
+        RestartTracker::new(policy, kind, LifecycleKind::Main, Timestamp(1), Seed::new(3))
     }
 
     fn restarts(decision: &Decision) -> bool {
@@ -131,6 +140,27 @@ mod tests {
         }
         for outcome in [DONE, FAILED, Outcome::StartError { recoverable: true }] {
             assert!(restarts(&tracker(JobType::Service, 1, "fail").decide(now, outcome)), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_good_end_only_what_is_to_stay_is_started_again() {
+        let (pre, post) =
+            (|sidecar| LifecycleKind::Prestart { sidecar }, |sidecar| LifecycleKind::Poststart { sidecar });
+        for (job, kind, expected) in [
+            (JobType::Service, LifecycleKind::Main, true),
+            (JobType::System, LifecycleKind::Main, true),
+            (JobType::Batch, LifecycleKind::Main, false),
+            (JobType::Sysbatch, LifecycleKind::Main, false),
+            (JobType::Service, pre(false), false),
+            (JobType::Batch, pre(true), true),
+            (JobType::Service, post(false), false),
+            (JobType::Batch, post(true), true),
+            (JobType::Service, LifecycleKind::Poststop, false),
+        ] {
+            let mut tracker =
+                RestartTracker::new(tracker(job, 1, "fail").policy, job, kind, Timestamp(1), Seed::new(3));
+            assert_eq!(restarts(&tracker.decide(Timestamp(2), DONE)), expected, "{job} {kind:?}");
         }
     }
 

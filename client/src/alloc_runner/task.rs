@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! Waiting → Preparing → Starting → Running → (exit) → Backoff → Preparing …
-//!                                     ↓ kill, restart     ↘ Dead
+//!    (gate)                           ↓ kill, restart     ↘ Dead
 //!                                 Delaying → Stopping → Dead | Preparing
 //! Restoring → Running | (lost) as an exit
 //! ```
+//!
+//! A task starts, and starts again, only while its gate is open; the allocation opens it.
 
 use orch_driver::{ExitStatus, TaskHandle};
 use orch_model::allocation::{EventKind, TaskEvent, TaskRunState, TaskState, Termination};
+use orch_model::job::RestartPolicy;
 use orch_model::{Nanos, Timestamp};
 
 use super::restart::{Decision, Outcome, RestartTracker};
@@ -22,8 +25,10 @@ const RECOVER_TRIES: u32 = 5;
 /// What a task is told, or what came of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
-    /// It may start.
-    Begin,
+    /// What an earlier run of the agent left of it is to be found, whatever its gate.
+    Restore,
+    /// It may start, now and again.
+    Open,
     /// Its directory, environment and configuration are ready.
     Prepared,
     /// They are not.
@@ -46,8 +51,10 @@ pub(crate) enum Event {
     Timer,
     /// It is to end for good.
     Kill(KillReason),
-    /// It is to start again; one that has ended for good only if `dead` says so.
-    Restart { reason: String, dead: bool },
+    /// It is to start again, if it runs.
+    Restart { reason: String },
+    /// It is to start again with all the others, also if it has ended; its gate is closed until then.
+    RestartAll { reason: String },
     /// It is about to be sent a signal.
     Signaling { signal: String, reason: String },
 }
@@ -70,6 +77,8 @@ pub(crate) enum KillReason {
     SiblingFailed { task: String },
     /// The task that leads the group ended.
     LeaderDead,
+    /// The main tasks of the group ended.
+    MainDead,
     /// The node is shutting down its tasks.
     Shutdown,
 }
@@ -93,7 +102,7 @@ pub(crate) enum Action {
     Save,
 }
 
-/// What a task's job says about its end.
+/// What a task's job says about its end, as far as a newer version may change it meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Timing {
     /// Between the signal and being killed.
@@ -111,7 +120,7 @@ enum Phase {
     Running,
     Restoring { handle: TaskHandle, tries: u32, retry_at: Option<Timestamp> },
     Backoff { until: Timestamp },
-    Delaying { until: Timestamp },
+    Delaying { since: Timestamp },
     Stopping(Stopping),
     Dead,
 }
@@ -142,6 +151,8 @@ pub(crate) struct TaskMachine {
     timing: Timing,
     restarts: RestartTracker,
     phase: Phase,
+    /// Whether it may start.
+    open: bool,
     next: Next,
     run: u32,
     handle: Option<TaskHandle>,
@@ -166,7 +177,7 @@ impl TaskMachine {
     fn with(timing: Timing, restarts: RestartTracker, stored: StoredTask, rebooted: bool) -> Self {
         let StoredTask { run, handle, state } = stored;
         let phase = if state.state == TaskRunState::Dead { Phase::Dead } else { Phase::Waiting };
-        Self { timing, restarts, phase, next: Next::Policy, run, handle, state, rebooted }
+        Self { timing, restarts, phase, open: false, next: Next::Policy, run, handle, state, rebooted }
     }
 
     /// How it is, as it is told to others.
@@ -179,9 +190,10 @@ impl TaskMachine {
         StoredTask { run: self.run, handle: self.handle.clone(), state: self.state.clone() }
     }
 
-    /// Takes over what a newer version of the job says of its end.
-    pub(crate) fn set_timing(&mut self, timing: Timing) {
+    /// Takes over what a newer version of the job says of its end; a delay that is under way becomes as long as that says.
+    pub(crate) fn set_terms(&mut self, timing: Timing, restart: RestartPolicy) {
         self.timing = timing;
+        self.restarts.set_policy(restart);
     }
 
     /// The run that the driver knows, if it is running as far as anyone can tell.
@@ -195,6 +207,11 @@ impl TaskMachine {
         self.run
     }
 
+    /// Whether it is being found again, so that nobody can say whether it runs.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        matches!(self.phase, Phase::Restoring { .. }) || self.phase == Phase::Waiting && self.handle.is_some()
+    }
+
     /// Whether it has ended for good.
     pub(crate) fn is_dead(&self) -> bool {
         self.phase == Phase::Dead
@@ -203,7 +220,8 @@ impl TaskMachine {
     /// When it wants to hear `Timer`.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
-            Phase::Backoff { until } | Phase::Delaying { until } => Some(*until),
+            Phase::Backoff { until } => Some(*until),
+            Phase::Delaying { since } => Some(since.plus(self.timing.shutdown_delay)),
             Phase::Restoring { retry_at, .. } => *retry_at,
             Phase::Stopping(stopping) => stopping.retry_at,
             Phase::Waiting | Phase::Preparing | Phase::Starting | Phase::Running | Phase::Dead => None,
@@ -214,7 +232,8 @@ impl TaskMachine {
     pub(crate) fn step(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Begin => self.begin(now, &mut actions),
+            Event::Restore => self.find_again(&mut actions),
+            Event::Open => self.open(now, &mut actions),
             Event::Prepared if self.phase == Phase::Preparing => self.prepared(now, &mut actions),
             Event::PrepareFailed(error) if self.phase == Phase::Preparing => {
                 let (event, recoverable) = match error {
@@ -236,7 +255,8 @@ impl TaskMachine {
             Event::StopFailed { run, message } if run == self.run => self.stop_failed(now, &message, &mut actions),
             Event::Timer => self.timer(now, &mut actions),
             Event::Kill(reason) => self.kill(now, reason, &mut actions),
-            Event::Restart { reason, dead } => self.restart(now, &reason, dead, &mut actions),
+            Event::Restart { reason } => self.restart(now, &reason, &mut actions),
+            Event::RestartAll { reason } => self.restart_all(now, &reason, &mut actions),
             Event::Signaling { signal, reason } => {
                 self.note(now, EventKind::Signaling { signal: signal.into(), reason: reason.into() });
                 actions.push(Action::Save);
@@ -253,32 +273,45 @@ impl TaskMachine {
         actions
     }
 
-    fn begin(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Waiting {
-            return;
-        }
-        if let Some(handle) = self.handle.clone() {
+    fn find_again(&mut self, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Waiting
+            && let Some(handle) = self.handle.clone()
+        {
             actions.push(Action::Recover(handle.clone()));
             self.phase = Phase::Restoring { handle, tries: 1, retry_at: None };
-        } else {
-            self.note(now, EventKind::BuildingTaskDir);
+        }
+    }
+
+    fn open(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.open = true;
+        self.find_again(actions);
+        if self.phase == Phase::Waiting {
+            if self.state.restarts == 0 {
+                self.note(now, EventKind::BuildingTaskDir);
+            }
             self.prepare(actions);
         }
     }
 
+    /// Goes on as far as the gate allows.
     fn prepare(&mut self, actions: &mut Vec<Action>) {
-        self.phase = Phase::Preparing;
         self.next = Next::Policy;
-        actions.push(Action::Prepare { run: self.run });
+        if self.open {
+            self.phase = Phase::Preparing;
+            actions.push(Action::Prepare { run: self.run });
+        } else {
+            self.phase = Phase::Waiting;
+        }
     }
 
     fn prepared(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         match self.next {
             Next::Dead => self.die_killed(now, actions),
-            Next::Policy | Next::Restart => {
+            Next::Policy | Next::Restart if self.open => {
                 self.phase = Phase::Starting;
                 actions.push(Action::Start { run: self.run });
             }
+            Next::Policy | Next::Restart => self.phase = Phase::Waiting,
         }
     }
 
@@ -295,7 +328,8 @@ impl TaskMachine {
         actions.extend([Action::Save, Action::Wait { run: self.run }]);
         match self.next {
             Next::Policy => {}
-            Next::Dead | Next::Restart => self.stop(now, actions),
+            Next::Dead => self.stop_noted(now, actions),
+            Next::Restart => self.stop(actions),
         }
     }
 
@@ -310,7 +344,8 @@ impl TaskMachine {
         actions.extend([Action::Save, Action::Wait { run: self.run }]);
         match self.next {
             Next::Policy => {}
-            Next::Dead | Next::Restart => self.stop(now, actions),
+            Next::Dead => self.stop_noted(now, actions),
+            Next::Restart => self.stop(actions),
         }
     }
 
@@ -405,37 +440,35 @@ impl TaskMachine {
         if self.phase == Phase::Dead || self.next == Next::Dead {
             return;
         }
+        let at_once = reason == KillReason::Shutdown;
         match reason {
             KillReason::Requested | KillReason::Shutdown => {}
             KillReason::SiblingFailed { task } => self.note(now, EventKind::SiblingFailed { task: task.into() }),
             KillReason::LeaderDead => self.note(now, EventKind::LeaderDead),
+            KillReason::MainDead => self.note(now, EventKind::MainDead),
         }
         self.next = Next::Dead;
         match &self.phase {
-            Phase::Waiting if self.handle.is_some() => self.begin(now, actions),
+            Phase::Waiting if self.handle.is_some() => self.find_again(actions),
             Phase::Waiting | Phase::Backoff { .. } => self.die_killed(now, actions),
-            Phase::Running if self.timing.shutdown_delay > Nanos::ZERO => {
-                self.phase = Phase::Delaying { until: now.plus(self.timing.shutdown_delay) };
+            Phase::Running if !at_once && self.timing.shutdown_delay > Nanos::ZERO => {
+                self.note(now, EventKind::Killing { timeout: self.timing.kill_timeout });
+                self.phase = Phase::Delaying { since: now };
+                actions.push(Action::Save);
             }
-            Phase::Running => self.stop(now, actions),
+            Phase::Running => self.stop_noted(now, actions),
             // They look at `next` when what they wait for has come.
             Phase::Preparing | Phase::Starting | Phase::Restoring { .. } | Phase::Stopping(_) => {}
             Phase::Delaying { .. } | Phase::Dead => {}
         }
     }
 
-    fn restart(&mut self, now: Timestamp, reason: &str, dead: bool, actions: &mut Vec<Action>) {
+    fn restart(&mut self, now: Timestamp, reason: &str, actions: &mut Vec<Action>) {
         match &self.phase {
-            Phase::Dead if dead && self.next != Next::Dead => {
-                self.note(now, EventKind::RestartSignaled(reason.into()));
-                self.state.failed = false;
-                self.state.finished_at = Timestamp::NONE;
-                self.start_again(now, Nanos::ZERO, "", actions);
-            }
             Phase::Running => {
                 self.note(now, EventKind::RestartSignaled(reason.into()));
                 self.next = Next::Restart;
-                self.stop(now, actions);
+                self.stop(actions);
             }
             Phase::Backoff { .. } => {
                 self.note(now, EventKind::RestartSignaled(reason.into()));
@@ -447,11 +480,37 @@ impl TaskMachine {
         }
     }
 
-    fn stop(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let timeout = self.timing.kill_timeout;
-        self.note(now, EventKind::Killing { timeout });
+    fn restart_all(&mut self, now: Timestamp, reason: &str, actions: &mut Vec<Action>) {
+        if self.next == Next::Dead {
+            return;
+        }
+        self.open = false;
+        match &self.phase {
+            Phase::Running | Phase::Backoff { .. } => self.restart(now, reason, actions),
+            Phase::Dead => {
+                self.note(now, EventKind::RestartSignaled(reason.into()));
+                self.state.failed = false;
+                self.state.finished_at = Timestamp::NONE;
+                self.start_again(now, Nanos::ZERO, "", actions);
+            }
+            // Once it runs it is too late to wait for the gate.
+            Phase::Starting | Phase::Restoring { .. } => {
+                self.note(now, EventKind::RestartSignaled(reason.into()));
+                self.next = Next::Restart;
+            }
+            Phase::Waiting | Phase::Preparing | Phase::Delaying { .. } | Phase::Stopping(_) => {}
+        }
+    }
+
+    /// Stops a run for good.
+    fn stop_noted(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.note(now, EventKind::Killing { timeout: self.timing.kill_timeout });
+        self.stop(actions);
+    }
+
+    fn stop(&mut self, actions: &mut Vec<Action>) {
         self.phase = Phase::Stopping(Stopping { tries: 1, ..Stopping::default() });
-        actions.extend([Action::Save, Action::Stop { run: self.run, timeout }]);
+        actions.extend([Action::Save, Action::Stop { run: self.run, timeout: self.timing.kill_timeout }]);
     }
 
     fn stop_answered(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -491,7 +550,7 @@ impl TaskMachine {
         }
         match &mut self.phase {
             Phase::Backoff { .. } => self.prepare(actions),
-            Phase::Delaying { .. } => self.stop(now, actions),
+            Phase::Delaying { .. } => self.stop(actions),
             Phase::Restoring { handle, retry_at, .. } => {
                 *retry_at = None;
                 actions.push(Action::Recover(handle.clone()));

@@ -26,7 +26,12 @@ pub(super) fn describe(config: &Config, node: &mut NodeDescription) {
     }
     set("cpu.frequency", speed.to_string());
     set("cpu.numcores", count.to_string());
-    set("cpu.reservablecores", cores.len().to_string());
+    let mut reservable = cores;
+    reservable.retain(|core| {
+        config.reservable_cores.as_ref().is_none_or(|offered| offered.contains(core))
+            && !config.reserved_cores.contains(core)
+    });
+    set("cpu.reservablecores", reservable.len().to_string());
     set("cpu.totalcompute", total.0.to_string());
     set("cpu.usablecompute", total.saturating_sub(node.reserved.cpu).0.to_string());
     let nodes = numa_nodes();
@@ -34,7 +39,7 @@ pub(super) fn describe(config: &Config, node: &mut NodeDescription) {
     for (number, list) in nodes {
         set(&format!("numa.node{number}.cores"), list);
     }
-    node.resources.reservable_cores = cores;
+    node.resources.reservable_cores = reservable;
 }
 
 /// The architecture in the words of job constraints.

@@ -4,14 +4,16 @@ use std::fs;
 
 use orch_host::cgroup::{Hierarchies, Version};
 use orch_model::node::NodeDescription;
+use sysinfo::System;
 
 /// The name of the host; `localhost` where it has none.
-pub(crate) fn hostname() -> String {
-    text("/proc/sys/kernel/hostname").unwrap_or_else(|| "localhost".to_owned())
+pub fn hostname() -> String {
+    let named = System::host_name().ok().filter(|name| !name.is_empty() && name != "(none)");
+    named.unwrap_or_else(|| "localhost".to_owned())
 }
 
 pub(super) fn describe(node: &mut NodeDescription) {
-    let release = text("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = System::kernel_version().unwrap_or_default();
     let mut set = |key: &str, value: String| {
         if !value.is_empty() {
             node.attributes.insert(key.to_owned(), value);
@@ -27,9 +29,8 @@ pub(super) fn describe(node: &mut NodeDescription) {
     set("unique.hostname", hostname());
     let id = text("/sys/class/dmi/id/product_uuid").or_else(|| text("/etc/machine-id"));
     set("unique.host_id", id.unwrap_or_default());
-    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    set("os.name", field(&system, "ID").unwrap_or_else(|| "linux".to_owned()));
-    set("os.version", field(&system, "VERSION_ID").unwrap_or_default());
+    set("os.name", System::distribution_id());
+    set("os.version", System::os_version().unwrap_or_default());
     match Hierarchies::detect().map(|found| found.version()) {
         Ok(Version::V2) => set("os.cgroups.version", "2".to_owned()),
         Ok(Version::V1 | Version::Hybrid) => set("os.cgroups.version", "1".to_owned()),
@@ -44,12 +45,6 @@ pub(super) fn text(path: &str) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// The value of `KEY=value` or `KEY="value"`.
-fn field(text: &str, key: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-    Some(value.trim_matches(['"', '\'']).to_owned())
-}
-
 /// The version of Landlock that a kernel with this release speaks, where it is switched on.
 ///
 /// Asking the kernel itself takes a system call without a safe wrapper; its documentation names the release of each.
@@ -62,17 +57,4 @@ fn landlock(release: &str) -> Option<u32> {
     let release = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     let known = [((5, 13), 1), ((5, 19), 2), ((6, 2), 3), ((6, 7), 4), ((6, 10), 5), ((6, 12), 6), ((6, 15), 7)];
     known.iter().rev().find(|(since, _)| *since <= release).map(|(_, version)| *version)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_of_the_release_file_lose_their_quotes() {
-        let text = "NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\n";
-        assert_eq!(field(text, "ID").as_deref(), Some("debian"));
-        assert_eq!(field(text, "VERSION_ID").as_deref(), Some("12"));
-        assert_eq!(field(text, "BUILD_ID"), None);
-    }
 }

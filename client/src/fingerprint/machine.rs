@@ -4,6 +4,7 @@ use std::path::Path;
 
 use orch_model::MebiBytes;
 use orch_model::node::NodeDescription;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::config::Config;
 
@@ -46,12 +47,9 @@ pub(super) fn describe(config: &Config, node: &mut NodeDescription) {
 
 /// Memory as it is now.
 pub(crate) fn memory() -> Memory {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
-    };
-    Memory { total: field("MemTotal"), available: field("MemAvailable"), free: field("MemFree") }
+    let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let Ok(found) = System::new_with_specifics(ram) else { return Memory::default() };
+    Memory { total: found.total_memory(), available: found.available_memory(), free: found.free_memory() }
 }
 
 /// The file system that holds `path`; `None` if the system does not say.

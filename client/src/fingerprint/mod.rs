@@ -20,7 +20,7 @@ mod host;
 pub(crate) mod machine;
 mod network;
 
-pub(crate) use host::hostname;
+pub use host::hostname;
 
 use crate::clock::Clock;
 use crate::config::Config;

@@ -28,7 +28,7 @@ impl CpuSample {
 
 impl Handle {
     /// Measures the machine. Processor use is since it was last measured, or since the machine started.
-    pub(super) fn measure_host(&self) -> HostStats {
+    pub(crate) fn measure_host(&self) -> HostStats {
         let cores = read_cores(&fs::read_to_string("/proc/stat").unwrap_or_default());
         let earlier = {
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,6 @@ impl Handle {
             .map(|(name, now)| core_stats(name, *now, earlier.get(name).copied().unwrap_or_default(), per_core))
             .collect();
         let found = memory();
-        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
         HostStats {
             memory: HostMemoryStats {
                 total: found.total,
@@ -53,7 +52,7 @@ impl Handle {
             cpu,
             disk_stats: disks(),
             alloc_dir_stats: disk(&self.context.config.alloc_dir).map(disk_stats).unwrap_or_default(),
-            uptime: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
+            uptime: sysinfo::System::uptime().unwrap_or(0),
             timestamp: self.context.clock.now().0,
         }
     }

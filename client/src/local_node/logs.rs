@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::try_unfold;
@@ -12,14 +14,18 @@ use orch_http::Error;
 use orch_http::local::{FrameStream, LogKind, LogRequest, Origin, Position};
 use orch_model::AllocId;
 use orch_model::allocation::TaskRunState;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::files::{LOOK_EVERY, PIECE, blocking, failed, piece, read_at};
+use super::growth::Growth;
 use crate::alloc_dir::AllocDir;
 use crate::registry::{AllocView, Registry};
 
 /// Opens a task's log.
 pub(super) async fn open(
     registry: Registry,
+    watchers: &Arc<Semaphore>,
     dir: &AllocDir,
     view: &AllocView,
     request: LogRequest,
@@ -33,7 +39,6 @@ pub(super) async fn open(
         LogKind::Stderr => Stream::Stderr,
     };
     let mut log = Log {
-        registry,
         alloc: view.alloc.id,
         dir: dir.logs(),
         task,
@@ -44,6 +49,11 @@ pub(super) async fn open(
         end: None,
         follow,
         drained: false,
+        // Before the first look, so that nothing falls between a look and waiting.
+        growth: follow.then(|| Growth::of(&dir.logs(), watchers)).flatten(),
+        changed: registry.subscribe(),
+        registry,
+        looked: Instant::now(),
     };
     if state.started_at.is_none() && log.sizes().await?.is_empty() {
         return Err(Error::not_found(format!("task {:?} not started yet. No logs available", log.task)));
@@ -68,7 +78,16 @@ struct Log {
     follow: bool,
     /// The task had ended before the last look found nothing more.
     drained: bool,
+    /// Tells that the log has grown, where that is to be had.
+    growth: Option<Growth>,
+    /// Tells that some allocation has changed.
+    changed: watch::Receiver<()>,
+    /// When the last look began.
+    looked: Instant,
 }
+
+/// How long nobody looks at a log that is not known to have grown. Growth is told, so this only bounds what a defect costs.
+const LOOK_AT_LAST: Duration = Duration::from_secs(5);
 
 impl Log {
     /// The files there are, ascending, with their sizes.
@@ -122,6 +141,8 @@ impl Log {
             if self.at_end() {
                 return Ok(None);
             }
+            self.looked = Instant::now();
+            self.changed.mark_unchanged();
             // Whether there is a newer file is asked before reading: then what is read here is all of this one.
             let newer = self.sizes().await?.into_iter().map(|(index, _)| index).find(|index| *index > self.index);
             let over = self.is_over();
@@ -140,8 +161,21 @@ impl Log {
             }
             // The end of the output may be written a moment after the end of the task is known: one more look.
             self.drained = over;
-            tokio::time::sleep(LOOK_EVERY).await;
+            self.wait(over).await;
         }
+    }
+
+    /// Waits until another look may find something; looks are never closer together than [`LOOK_EVERY`].
+    async fn wait(&mut self, over: bool) {
+        let next = self.looked + LOOK_EVERY;
+        if let (Some(growth), false) = (&self.growth, over) {
+            tokio::select! {
+                () = growth.changed() => {}
+                Ok(()) = self.changed.changed() => {}
+                () = tokio::time::sleep(LOOK_AT_LAST) => {}
+            }
+        }
+        tokio::time::sleep_until(next).await;
     }
 
     fn at_end(&self) -> bool {
@@ -181,8 +215,6 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use orch_model::allocation::{ClientStatus, TaskState};
     use orch_model::{Allocation, Timestamp};
 
@@ -235,7 +267,8 @@ mod tests {
             let from = Position { origin, offset };
             let request = LogRequest { task: "app".into(), kind: LogKind::Stdout, from, follow };
             let view = self.registry.get(self.view.alloc.id).unwrap();
-            open(self.registry.clone(), &self.dir(), &view, request).await.unwrap()
+            let watchers = Arc::new(Semaphore::new(1));
+            open(self.registry.clone(), &watchers, &self.dir(), &view, request).await.unwrap()
         }
 
         async fn text(&self, origin: Origin, offset: u64) -> String {
@@ -275,7 +308,8 @@ mod tests {
         let fixture = Fixture::new(&[]);
         let from = Position::default();
         let request = LogRequest { task: "x".into(), kind: LogKind::Stderr, from, follow: false };
-        let Err(error) = open(fixture.registry.clone(), &fixture.dir(), &fixture.view, request).await else {
+        let watchers = Arc::new(Semaphore::new(0));
+        let Err(error) = open(fixture.registry.clone(), &watchers, &fixture.dir(), &fixture.view, request).await else {
             panic!("there is no such task")
         };
         assert_eq!(error.kind(), orch_http::Kind::NotFound);

@@ -10,6 +10,7 @@ use orch_model::allocation::ClientStatus;
 use orch_model::{AllocId, NodeId};
 
 mod files;
+pub(crate) mod growth;
 pub(crate) mod host;
 mod logs;
 mod usage;
@@ -64,7 +65,8 @@ impl LocalNode for Handle {
         if view.collected {
             return Err(unknown(alloc));
         }
-        logs::open(self.registry.clone(), &AllocDir::new(&self.context.config.alloc_dir, alloc), &view, request).await
+        let dir = AllocDir::new(&self.context.config.alloc_dir, alloc);
+        logs::open(self.registry.clone(), &self.watchers, &dir, &view, request).await
     }
 
     async fn alloc_stats(&self, alloc: AllocId, task: Option<&str>) -> Result<AllocResourceUsage, Error> {

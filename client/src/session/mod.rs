@@ -4,6 +4,7 @@
 //! beats and updates up, changes of allocations down, and byte streams both ways.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(3);
 const STEADY: Duration = Duration::from_secs(5);
 /// How long the last word to a server may take when the agent stops.
 const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
+/// The same where the servers have to agree on it first: that the node leaves.
+const LEFT_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a session says of the node when it opens a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) channel: watch::Sender<Option<Channel>>,
     pub(crate) router: Arc<OnceLock<Router>>,
     pub(crate) tasks: TaskTracker,
+    /// Whether the agent does not come back when it ends.
+    pub(crate) leaving: Arc<AtomicBool>,
 }
 
 /// Why a connection ended.
@@ -113,9 +118,10 @@ impl Session {
     /// Keeps a connection open until `shutdown`, or until a server refuses the client for good.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut backoff = Backoff::default();
+        let mut away = Instant::now();
         loop {
             let begun = Instant::now();
-            match self.try_each(&shutdown).await {
+            match self.try_each(&mut away, &shutdown).await {
                 End::Shutdown | End::Refused => return,
                 End::GoElsewhere | End::Failed => {}
             }
@@ -129,8 +135,8 @@ impl Session {
         }
     }
 
-    /// Tries the servers in random order until one was connected.
-    async fn try_each(&mut self, shutdown: &CancellationToken) -> End {
+    /// Tries the servers in random order until one was connected; `away` is since when there is no session.
+    async fn try_each(&mut self, away: &mut Instant, shutdown: &CancellationToken) -> End {
         let mut servers = self.servers.borrow_and_update().clone();
         servers.shuffle(&mut rand::rng());
         for address in servers {
@@ -140,16 +146,20 @@ impl Session {
             };
             match opened {
                 Ok((connection, welcome)) => {
-                    crate::metrics::session(true);
+                    crate::metrics::session_opened(away.elapsed());
                     info!(server = address, "connected to a server");
                     let end = self.attend(connection, welcome, shutdown).await;
                     self.channel.send_replace(None);
                     // The agent is there until the session ends.
                     let _agent_gone = self.events.send(SessionEvent::Closed).await;
+                    if end != End::Shutdown {
+                        crate::metrics::session_lost();
+                    }
+                    *away = Instant::now();
                     return end;
                 }
                 Err(End::Refused) => return End::Refused,
-                Err(End::Shutdown | End::Failed | End::GoElsewhere) => crate::metrics::session(false),
+                Err(End::Shutdown | End::Failed | End::GoElsewhere) => crate::metrics::session_failed(),
             }
         }
         End::Failed
@@ -278,14 +288,19 @@ impl Session {
         })
     }
 
-    /// Says that the agent will be back, and waits until the server has heard it.
+    /// Says whether the agent will be back, and waits until the server has heard it.
     async fn farewell(&self, mut connection: Connection) -> End {
-        if connection.say(ClientSays::Restarting(v1::Empty {})).await {
+        let (word, within) = if self.leaving.load(Ordering::Relaxed) {
+            (ClientSays::Leaving(v1::Empty {}), LEFT_WITHIN)
+        } else {
+            (ClientSays::Restarting(v1::Empty {}), FAREWELL_WITHIN)
+        };
+        if connection.say(word).await {
             let Connection { frames, incoming, .. } = &mut connection;
             // Closing our direction makes the server close its own once it has read everything.
             let (unused, _) = mpsc::channel(1);
             drop(std::mem::replace(frames, unused));
-            let drained = timeout(FAREWELL_WITHIN, async { while let Ok(Some(_)) = incoming.message().await {} });
+            let drained = timeout(within, async { while let Ok(Some(_)) = incoming.message().await {} });
             if drained.await.is_err() {
                 debug!("the server did not confirm the farewell in time");
             }

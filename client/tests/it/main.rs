@@ -6,5 +6,6 @@ mod node;
 mod server;
 
 mod life;
+mod lifecycle;
 mod returning;
 mod streams;

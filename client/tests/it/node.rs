@@ -8,10 +8,8 @@ use std::time::Duration;
 use orch_client::{Client, Config, Handle, Transport};
 use orch_driver::{Driver, TaskHandle};
 use orch_driver_mock::MockDriver;
-use orch_model::allocation::{ClientStatus, DesiredStatus, Transition};
 use orch_model::job::{RestartPolicy, Task};
-use orch_model::units::Usage;
-use orch_model::{AllocId, Allocation, EvalId, Job, Nanos, NodeId, StateIndex, Timestamp};
+use orch_model::{AllocId, Allocation, Job, Nanos};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -126,36 +124,12 @@ pub(crate) fn job(id: &str, configs: &[serde_json::Value]) -> Job {
     job
 }
 
+/// The id of allocation `number`.
 pub(crate) fn alloc_id(number: u128) -> AllocId {
     AllocId::from_uuid(Uuid::from_u128(number))
 }
 
 /// Allocation `number` of `job`'s first group.
 pub(crate) fn alloc(number: u128, job: &Job) -> Allocation {
-    Allocation {
-        id: alloc_id(number),
-        job: Arc::new(job.clone()),
-        group: 0,
-        index: 0,
-        node_id: NodeId::default(),
-        eval_id: EvalId::default(),
-        usage: Usage::default(),
-        ports: [].into_iter().collect(),
-        desired: DesiredStatus::Run,
-        stop_reason: None,
-        handed_over: false,
-        transition: Transition::default(),
-        client_status: ClientStatus::Pending,
-        tasks: [].into(),
-        previous: None,
-        next: None,
-        deployment_id: None,
-        followup_eval: None,
-        scores: [].into(),
-        create_index: StateIndex(1),
-        modify_index: StateIndex(1),
-        alloc_modify_index: StateIndex(1),
-        create_time: Timestamp(1),
-        modify_time: Timestamp(1),
-    }
+    orch_model::testing::alloc(number, &Arc::new(job.clone()))
 }

@@ -7,6 +7,9 @@ const TLS: &str = "TLS is not built yet, so the agent would speak in clear text:
 const SYSLOG: &str = "syslog is not built yet; logs go to standard error and to log_file";
 const NO_GOSSIP: &str = "there is no gossip: servers find each other over their RPC port";
 const ACL: &str = "it has no effect, because ACLs are not built yet";
+const ALLOCATIONS: &str = "figures of ended allocations could not be taken back from the metrics; \
+                           /v1/client/allocation/<id>/stats has those of each allocation";
+const RPC_LIMITS: &str = "connections between agents are not limited yet: keep the RPC port on a trusted network";
 const CERTIFICATE: &str = "it has no effect, because TLS is not built yet";
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -82,15 +85,15 @@ pub(super) const SECTIONS: &[Section] = &[
             supported("prometheus_metrics", Kind::Bool),
             ignored("in_memory_collection_interval", Kind::Duration, TELEMETRY),
             ignored("in_memory_retention_period", Kind::Duration, TELEMETRY),
-            ignored("collection_interval", Kind::Duration, TELEMETRY),
+            supported("collection_interval", Kind::Duration),
             ignored("statsite_address", Kind::Text, TELEMETRY),
             ignored("statsd_address", Kind::Text, TELEMETRY),
             ignored("datadog_address", Kind::Text, TELEMETRY),
             ignored("datadog_tags", Kind::List, TELEMETRY),
             ignored("disable_hostname", Kind::Bool, TELEMETRY),
             ignored("use_node_name", Kind::Bool, TELEMETRY),
-            ignored("publish_allocation_metrics", Kind::Bool, TELEMETRY),
-            ignored("publish_node_metrics", Kind::Bool, TELEMETRY),
+            ignored("publish_allocation_metrics", Kind::Bool, ALLOCATIONS),
+            supported("publish_node_metrics", Kind::Bool),
             ignored("include_alloc_metadata_in_metrics", Kind::Bool, TELEMETRY),
             ignored("allowed_metadata_keys_in_metrics", Kind::List, TELEMETRY),
             ignored("prefix_filter", Kind::List, TELEMETRY),
@@ -112,6 +115,19 @@ pub(super) const SECTIONS: &[Section] = &[
             ignored("circonus_check_display_name", Kind::Text, TELEMETRY),
             ignored("circonus_broker_id", Kind::Text, TELEMETRY),
             ignored("circonus_broker_select_tag", Kind::Text, TELEMETRY),
+        ],
+    ),
+    keys(
+        "limits",
+        &[
+            supported("http_max_conns_per_client", Kind::Int),
+            ignored(
+                "https_handshake_timeout",
+                Kind::Duration,
+                "there is no TLS yet; the head of a request may take 30 s",
+            ),
+            ignored("rpc_max_conns_per_client", Kind::Int, RPC_LIMITS),
+            ignored("rpc_handshake_timeout", Kind::Duration, RPC_LIMITS),
         ],
     ),
     Section { path: "plugin", label: Label::Name, contents: Contents::Plugin },

@@ -4,7 +4,6 @@ use super::{Contents, Kind, Label, Section, ignored, keys, moot, supported};
 
 const BRIDGE: &str = "bridge and CNI networks are not built yet; jobs that ask for them are refused";
 const VOLUMES: &str = "volumes are not built yet; jobs that ask for them are refused";
-const DIRECTORIES: &str = "directories of ended allocations are kept by gc_max_allocs alone";
 const ISOLATION: &str = "isolated drivers are not built yet";
 const KEEPS_TRYING: &str = "clients keep trying without limit";
 
@@ -33,16 +32,16 @@ pub(super) const SECTIONS: &[Section] = &[
             supported("memory_total_mb", Kind::Int),
             supported("disk_total_mb", Kind::Int),
             supported("disk_free_mb", Kind::Int),
-            ignored("reservable_cores", Kind::Text, "tasks cannot reserve whole cores yet"),
+            supported("reservable_cores", Kind::Text),
             supported("max_kill_timeout", Kind::Duration),
             ignored("client_min_port", Kind::Int, "there are no plugin processes that need ports"),
             ignored("client_max_port", Kind::Int, "there are no plugin processes that need ports"),
             supported("min_dynamic_port", Kind::Int),
             supported("max_dynamic_port", Kind::Int),
-            ignored("gc_interval", Kind::Duration, DIRECTORIES),
-            ignored("gc_parallel_destroys", Kind::Int, DIRECTORIES),
-            ignored("gc_disk_usage_threshold", Kind::Float, DIRECTORIES),
-            ignored("gc_inode_usage_threshold", Kind::Float, DIRECTORIES),
+            supported("gc_interval", Kind::Duration),
+            supported("gc_parallel_destroys", Kind::Int),
+            supported("gc_disk_usage_threshold", Kind::Float),
+            supported("gc_inode_usage_threshold", Kind::Float),
             supported("gc_max_allocs", Kind::Int),
             ignored("gc_volumes_on_node_gc", Kind::Bool, VOLUMES),
             moot("no_host_uuid", Kind::Bool),
@@ -77,7 +76,7 @@ pub(super) const SECTIONS: &[Section] = &[
             supported("cpu", Kind::Int),
             supported("memory", Kind::Int),
             supported("disk", Kind::Int),
-            ignored("cores", Kind::Text, "tasks cannot reserve whole cores yet; reserve cpu in MHz"),
+            supported("cores", Kind::Text),
             supported("reserved_ports", Kind::Text),
         ],
     ),

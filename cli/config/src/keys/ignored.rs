@@ -78,8 +78,6 @@ const ARTIFACT: &[&str] = &[
     "filesystem_isolation_extra_paths",
     "set_environment_variables",
 ];
-const LIMITS: &[&str] =
-    &["https_handshake_timeout", "http_max_conns_per_client", "rpc_handshake_timeout", "rpc_max_conns_per_client"];
 const RPC: &[&str] = &[
     "accept_backlog",
     "keep_alive_interval",
@@ -125,7 +123,6 @@ pub(super) const SECTIONS: &[Section] = &[
         label: Label::OptionalName,
         contents: Contents::Refused("there is no keyring yet, so nothing would be encrypted: remove the block"),
     },
-    unbuilt("limits", Label::None, "limits of connections per client are not built yet", LIMITS),
     unbuilt("rpc", Label::None, "connections between agents have fixed timings", RPC),
     unbuilt("autopilot", Label::None, "autopilot is not built yet", AUTOPILOT),
     unbuilt("consul", Label::OptionalName, "Consul is not spoken to", CONSUL),

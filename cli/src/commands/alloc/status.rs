@@ -2,14 +2,14 @@
 
 use orch_api::allocation::{AllocatedTaskResources, TaskState};
 use orch_api::client::QueryOptions;
-use orch_api::{AllocResourceUsage, Allocation};
+use orch_api::{AllocMetric, AllocResourceUsage, Allocation, Evaluation};
 use orch_model::allocation::ClientStatus;
 
 use super::target;
 use crate::commands::job::allocs;
 use crate::commands::{DONE, Outcome, Verbose};
 use crate::context::Context;
-use crate::output::{Pairs, Style, Table, ago, mebibytes, size, time, time_nanos, to_json};
+use crate::output::{Pairs, Style, Table, ago, from_now, mebibytes, size, time, time_nanos, to_json};
 use crate::{explain, terminal};
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,8 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> Outcome {
         return Ok(DONE);
     }
     let verbose = args.verbose;
-    terminal::out(overview(&alloc, verbose).render());
+    let followup = followup(&context, &alloc).await?;
+    terminal::out(overview(&alloc, followup.as_ref(), verbose).render());
     if args.short {
         terminal::out(format!("\n{}\n{}", context.style.bold("Tasks"), short_table(&alloc).render(context.style)));
         return Ok(DONE);
@@ -65,12 +66,36 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> Outcome {
     if verbose.verbose
         && let Some(metrics) = &alloc.metrics
     {
-        terminal::out(format!("\n{}\n", context.style.bold("Placement Metrics")));
-        if let Some(scores) = explain::scores(metrics, context.style, str::to_owned) {
-            terminal::out(scores);
-        }
+        terminal::out(placement(metrics, context.style));
     }
     Ok(DONE)
+}
+
+/// The evaluation that may replace the allocation later; `None` if none is to come.
+async fn followup(context: &Context, alloc: &Allocation) -> anyhow::Result<Option<Evaluation>> {
+    if alloc.followup_eval_id.is_empty() || !alloc.next_allocation.is_empty() {
+        return Ok(None);
+    }
+    match context.client.evaluation(&alloc.followup_eval_id, &QueryOptions::default()).await {
+        Ok((eval, _)) => Ok(Some(eval)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Why it was placed where it is: what ruled nodes out, and how those that remained scored.
+fn placement(metrics: &AllocMetric, style: Style) -> String {
+    let mut text = format!("\n{}\n", style.bold("Placement Metrics"));
+    if metrics.nodes_evaluated > 0 {
+        let reasons = explain::placement(metrics, "  ");
+        if !reasons.is_empty() {
+            text.push_str(&format!("{reasons}\n"));
+        }
+    }
+    if let Some(scores) = explain::scores(metrics, style, str::to_owned) {
+        text.push_str(&scores);
+    }
+    text
 }
 
 async fn list(context: &Context, args: &StatusArgs) -> Outcome {
@@ -85,7 +110,7 @@ async fn list(context: &Context, args: &StatusArgs) -> Outcome {
     Ok(DONE)
 }
 
-fn overview(alloc: &Allocation, verbose: Verbose) -> Pairs {
+fn overview(alloc: &Allocation, followup: Option<&Evaluation>, verbose: Verbose) -> Pairs {
     let when = |nanos| if verbose.verbose { time_nanos(nanos) } else { ago(nanos) };
     let version = alloc.job.as_ref().map(|job| job.version.to_string()).unwrap_or_default();
     let mut pairs = Pairs::new();
@@ -104,8 +129,19 @@ fn overview(alloc: &Allocation, verbose: Verbose) -> Pairs {
         .add("Created", when(alloc.create_time))
         .add("Modified", when(alloc.modify_time))
         .add_some("Deployment ID", &verbose.id(&alloc.deployment_id))
+        .add_some("Deployment Health", deployment_health(alloc));
+    if alloc.deployment_status.as_ref().is_some_and(|status| status.canary) {
+        pairs.add("Canary", true);
+    }
+    pairs
+        .add_some("Reschedule Attempts", &reschedule_attempts(alloc))
         .add_some("Replacement Alloc ID", &verbose.id(&alloc.next_allocation))
         .add_some("Previous Alloc ID", &verbose.id(&alloc.previous_allocation));
+    if let Some(followup) = followup {
+        pairs
+            .add_some("Reschedule Eligibility", &from_now(followup.wait_until.0.0))
+            .add("Followup Eval ID", verbose.id(&followup.id));
+    }
     if let (true, Some(metrics)) = (verbose.verbose, &alloc.metrics) {
         pairs
             .add("Evaluated Nodes", metrics.nodes_evaluated)
@@ -114,6 +150,40 @@ fn overview(alloc: &Allocation, verbose: Verbose) -> Pairs {
             .add("Failures", metrics.coalesced_failures);
     }
     pairs
+}
+
+/// How its deployment sees it; empty if it is part of none.
+fn deployment_health(alloc: &Allocation) -> &'static str {
+    if alloc.deployment_id.is_empty() {
+        return "";
+    }
+    match alloc.deployment_status.as_ref().and_then(|status| status.healthy) {
+        Some(true) => "healthy",
+        Some(false) => "unhealthy",
+        None => "unset",
+    }
+}
+
+/// How many attempts were made of how many that are allowed in the interval before its end; empty if none were made.
+fn reschedule_attempts(alloc: &Allocation) -> String {
+    let events = alloc.reschedule_tracker.as_ref().map(|tracker| tracker.events.as_slice()).unwrap_or_default();
+    let group = alloc.job.as_ref().and_then(|job| job.task_groups.iter().find(|group| group.name == alloc.task_group));
+    let limited = group.and_then(|group| group.reschedule_policy.as_ref()).filter(|policy| !policy.unlimited());
+    match limited {
+        _ if events.is_empty() => String::new(),
+        None => events.len().to_string(),
+        Some(policy) => {
+            let since = ended_at(alloc).saturating_sub(policy.interval().0);
+            let recent = events.iter().filter(|event| event.reschedule_time > since).count();
+            format!("{recent}/{}", policy.attempts())
+        }
+    }
+}
+
+/// When the last of its tasks ended, else when it last changed, in nanoseconds since 1970.
+fn ended_at(alloc: &Allocation) -> i64 {
+    let ends = alloc.task_states.values().map(|state| state.finished_at.0.0);
+    ends.max().filter(|end| *end > 0).unwrap_or(alloc.modify_time)
 }
 
 fn or_empty(text: &str) -> &str {
@@ -224,11 +294,81 @@ fn short_table(alloc: &Allocation) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use orch_api::Time;
-    use orch_api::allocation::TaskEvent;
-    use orch_model::Timestamp;
+    use orch_api::allocation::{AllocDeploymentStatus, NodeScoreMeta, RescheduleEvent, RescheduleTracker, TaskEvent};
+    use orch_model::job::{ReschedulePolicy, TaskGroup};
+    use orch_model::{Job, Nanos, Timestamp};
 
     use super::*;
+
+    /// The third attempt of a group that may have two an hour.
+    fn third_attempt() -> Allocation {
+        let policy = ReschedulePolicy {
+            attempts: Some(2),
+            interval: Some(Nanos::from_secs(3_600)),
+            ..ReschedulePolicy::default()
+        };
+        let group = TaskGroup { name: "front".into(), reschedule_policy: Some(policy), ..TaskGroup::default() };
+        let at = |seconds: i64| RescheduleEvent { reschedule_time: seconds * 1_000_000_000, ..Default::default() };
+        Allocation {
+            id: "5e6f7a8b".into(),
+            name: "web.front[0]".into(),
+            job: Some(Arc::new(Job { version: 2, task_groups: vec![group], ..Job::default() })),
+            task_group: "front".into(),
+            modify_time: 5_000_000_000_000,
+            reschedule_tracker: Some(RescheduleTracker {
+                events: vec![at(1_000), at(4_900)],
+                ..RescheduleTracker::default()
+            }),
+            ..Allocation::default()
+        }
+    }
+
+    #[test]
+    fn the_overview_tells_of_deployment_and_attempts() {
+        let mut alloc = third_attempt();
+        let lines = |alloc: &Allocation, followup: Option<&Evaluation>| {
+            let text = overview(alloc, followup, Verbose { verbose: false }).render();
+            let wanted = ["Deployment", "Reschedule", "Followup"];
+            text.lines()
+                .filter(|line| wanted.iter().any(|word| line.starts_with(word)))
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&alloc, None), ["Reschedule Attempts = 1/2"]);
+        alloc.deployment_id = "1a2b3c4d-0".into();
+        alloc.deployment_status = Some(AllocDeploymentStatus { healthy: Some(false), ..Default::default() });
+        let followup = Evaluation { id: "9c0d1e2f-0".into(), wait_until: Time(Timestamp(1)), ..Evaluation::default() };
+        let expected = [
+            "Deployment ID = 1a2b3c4d",
+            "Deployment Health = unhealthy",
+            "Reschedule Attempts = 1/2",
+            "Followup Eval ID = 9c0d1e2f",
+        ];
+        assert_eq!(lines(&alloc, Some(&followup)), expected);
+    }
+
+    #[test]
+    fn placement_shows_what_was_ruled_out_and_how_the_rest_scored() {
+        let node = NodeScoreMeta {
+            node_id: "9c0d1e2f".into(),
+            scores: [("binpack".to_owned(), 0.5), ("job-anti-affinity".to_owned(), -0.25)].into(),
+            norm_score: 0.125,
+        };
+        let metrics = AllocMetric {
+            nodes_evaluated: 3,
+            constraint_filtered: [("${attr.kernel.name} = plan9".to_owned(), 1)].into(),
+            score_meta_data: vec![node],
+            ..AllocMetric::default()
+        };
+        let expected = "\nPlacement Metrics\n  \
+            * Constraint \"${attr.kernel.name} = plan9\": 1 node excluded by filter\n\
+            Node      binpack  job-anti-affinity  final score\n\
+            9c0d1e2f  0.5      -0.25              0.125\n";
+        assert_eq!(placement(&metrics, Style::Plain), expected);
+    }
 
     #[test]
     fn events_are_shown_newest_first() {

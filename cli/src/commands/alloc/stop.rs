@@ -27,5 +27,5 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Outcome {
         terminal::line(args.verbose.id(&answer.eval_id));
         return Ok(DONE);
     }
-    monitor::evaluation(&context, &answer.eval_id, args.verbose).await
+    monitor::rollout(&context, &answer.eval_id, args.verbose).await
 }

@@ -6,7 +6,7 @@ use orch_api::client::QueryOptions;
 use crate::commands::job::{allocs, status::placement_failures};
 use crate::commands::{DONE, Outcome, Verbose};
 use crate::context::Context;
-use crate::output::{Pairs, Table, ago, time_nanos, to_json};
+use crate::output::{Pairs, Table, ago, from_now, time_nanos, to_json};
 use crate::terminal;
 use crate::{explain, monitor, resolve};
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> Outcome {
     let found = resolve::evaluation(context, &args.eval).await?;
     let context = context.in_namespace(&found.namespace);
     if args.monitor {
-        return monitor::evaluation(&context, &found.id, args.verbose).await;
+        return monitor::rollout(&context, &found.id, args.verbose).await;
     }
     let (eval, _) = context.client.evaluation(&found.id, &QueryOptions::default()).await?;
     if args.json {
@@ -100,10 +100,18 @@ fn overview(eval: &Evaluation, verbose: Verbose) -> Pairs {
         .add("Job ID", &eval.job_id)
         .add("Namespace", &eval.namespace)
         .add_some("Node ID", &verbose.id(&eval.node_id))
+        .add_some("Deployment ID", &verbose.id(&eval.deployment_id))
         .add("Priority", eval.priority)
         .add("Placement Failures", placement_failures(eval))
+        .add_some("Wait Until", &when_due(eval, verbose))
         .add_some("Previous Eval", &verbose.id(&eval.previous_eval))
         .add_some("Next Eval", &verbose.id(&eval.next_eval))
         .add_some("Blocked Eval", &verbose.id(&eval.blocked_eval));
     pairs
+}
+
+/// When an evaluation that waits for a time is due; empty if that has passed or there is none.
+fn when_due(eval: &Evaluation, verbose: Verbose) -> String {
+    let due = from_now(eval.wait_until.0.0);
+    if due.is_empty() || !verbose.verbose { due } else { time_nanos(eval.wait_until.0.0) }
 }

@@ -1,17 +1,20 @@
 //! `orch job status`.
 
+use std::collections::BTreeSet;
+
 use orch_api::client::QueryOptions;
-use orch_api::{AllocListStub, Evaluation, JobListStub, JobSummary};
+use orch_api::{AllocListStub, Deployment, Evaluation, JobListStub, JobSummary};
 use orch_model::Job;
 use orch_model::evaluation::EvalStatus;
+use orch_model::job::ReschedulePolicy;
 
 use super::allocs;
 use crate::commands::{DONE, Outcome, Verbose};
 use crate::context::Context;
 use crate::explain;
-use crate::output::{Pairs, Table, time_nanos, to_json};
-use crate::resolve;
+use crate::output::{Pairs, Table, from_now, time_nanos, to_json};
 use crate::terminal;
+use crate::{resolve, rollout};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
@@ -99,16 +102,17 @@ async fn detail(context: &Context, args: &StatusArgs, given: &str) -> Outcome {
     let (allocs, _) = context.client.job_allocations(&found.id, args.all_allocs, &options).await?;
     let (evals, _) = context.client.job_evaluations(&found.id, &options).await?;
     let (summary, _) = context.client.job_summary(&found.id, &options).await?;
+    let (deployment, _) = context.client.job_latest_deployment(&found.id, &options).await?;
     if args.json {
         let value = serde_json::json!([{
-            "Job": job, "Allocations": allocs, "Evaluations": evals, "JobSummary": summary,
+            "Job": job, "Allocations": allocs, "Evaluations": evals, "JobSummary": summary, "LatestDeployment": deployment,
         }]);
         terminal::out(to_json(&value)?);
         return Ok(DONE);
     }
     terminal::out(overview(&job).render());
     if !args.short {
-        terminal::out(sections(&context, args, &summary, evals, allocs));
+        terminal::out(sections(&context, args, &Known { job, summary, deployment, evals, allocs }));
     }
     Ok(DONE)
 }
@@ -131,19 +135,27 @@ fn overview(job: &Job) -> Pairs {
     pairs
 }
 
-fn sections(
-    context: &Context,
-    args: &StatusArgs,
-    summary: &JobSummary,
-    mut evals: Vec<Evaluation>,
+/// What is known about a job.
+struct Known {
+    job: Job,
+    summary: JobSummary,
+    deployment: Option<Deployment>,
+    evals: Vec<Evaluation>,
     allocs: Vec<AllocListStub>,
-) -> String {
-    let style = context.style;
+}
+
+fn sections(context: &Context, args: &StatusArgs, known: &Known) -> String {
+    let (style, verbose) = (context.style, args.verbose);
     let section = |title: &str, body: &str| format!("\n{}\n{body}", style.bold(title));
-    let mut text = section("Summary", &summary_table(summary).render(style));
+    let mut text = section("Summary", &summary_table(&known.summary).render(style));
+    let mut evals: Vec<&Evaluation> = known.evals.iter().collect();
     evals.sort_by_key(|eval| std::cmp::Reverse(eval.create_index));
-    if (args.evals || args.verbose.verbose) && !evals.is_empty() {
-        text.push_str(&section("Evaluations", &eval_table(&evals, args.verbose).render(style)));
+    if (args.evals || verbose.verbose) && !evals.is_empty() {
+        text.push_str(&section("Evaluations", &eval_table(&evals, verbose).render(style)));
+    }
+    let future = reschedules(known, verbose);
+    if !future.is_empty() {
+        text.push_str(&section("Future Rescheduling Attempts", &future.render(style)));
     }
     // What is still missing stands in the newest evaluation that failed to place something.
     let waits = evals.iter().any(|eval| eval.status == EvalStatus::Blocked);
@@ -155,13 +167,49 @@ fn sections(
             .collect();
         text.push_str(&section("Placement Failure", &failed));
     }
-    let body = if allocs.is_empty() {
+    if let Some(deployment) = &known.deployment {
+        text.push_str(&section("Latest Deployment", &rollout::summary(deployment, verbose, style)));
+    }
+    let body = if known.allocs.is_empty() {
         "No allocations placed\n".to_owned()
     } else {
-        allocs::table(allocs, args.verbose).render(style)
+        allocs::table(known.allocs.clone(), verbose).render(style)
     };
     text.push_str(&section("Allocations", &body));
     text
+}
+
+/// The evaluations that will replace failed allocations once their delay is over.
+fn reschedules(known: &Known, verbose: Verbose) -> Table {
+    let mut heading = vec!["Task Group", "Eval ID", "Eval Time"];
+    if verbose.verbose {
+        heading.insert(1, "Reschedule Policy");
+    }
+    let mut table = Table::new(heading);
+    let waiting = known.allocs.iter().filter(|alloc| alloc.next_allocation.is_empty());
+    let followed: BTreeSet<(&str, &str)> =
+        waiting.map(|alloc| (alloc.task_group.as_str(), alloc.followup_eval_id.as_str())).collect();
+    for (group, id) in followed {
+        let due = known.evals.iter().find(|eval| eval.id == id).map(|eval| from_now(eval.wait_until.0.0));
+        let Some(due) = due.filter(|due| !due.is_empty()) else { continue };
+        let mut row = vec![group.to_owned(), verbose.id(id), due];
+        if verbose.verbose {
+            let of_group = known.job.task_groups.iter().find(|known| known.name == group);
+            row.insert(1, of_group.and_then(|group| group.reschedule_policy.as_ref()).map(policy).unwrap_or_default());
+        }
+        table.row(row);
+    }
+    table
+}
+
+/// A policy in words.
+fn policy(policy: &ReschedulePolicy) -> String {
+    let (function, delay, max) = (&policy.delay_function, policy.delay(), policy.max_delay());
+    if policy.unlimited() {
+        format!("unlimited with {function} delay of {delay}, at most {max}")
+    } else {
+        format!("{} in {} with {function} delay of {delay}", policy.attempts(), policy.interval())
+    }
 }
 
 fn summary_table(summary: &JobSummary) -> Table {
@@ -186,7 +234,7 @@ fn summary_table(summary: &JobSummary) -> Table {
     table
 }
 
-fn eval_table(evals: &[Evaluation], verbose: Verbose) -> Table {
+fn eval_table(evals: &[&Evaluation], verbose: Verbose) -> Table {
     let mut table = Table::new(["ID", "Priority", "Triggered By", "Status", "Placement Failures"]);
     for eval in evals {
         table.row([
@@ -207,5 +255,56 @@ pub(crate) fn placement_failures(eval: &Evaluation) -> String {
         EvalStatus::Pending | EvalStatus::Complete | EvalStatus::Failed | EvalStatus::Canceled => {
             (!eval.failed_tg_allocs.is_empty()).to_string()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_api::Time;
+    use orch_model::job::TaskGroup;
+    use orch_model::{Nanos, Timestamp};
+
+    use super::*;
+    use crate::output::Style;
+
+    #[test]
+    fn attempts_to_come_are_shown_until_there_is_a_replacement() {
+        let failed = |group: &str, followup: &str, next: &str| AllocListStub {
+            task_group: group.into(),
+            followup_eval_id: followup.into(),
+            next_allocation: next.into(),
+            ..AllocListStub::default()
+        };
+        let policy = ReschedulePolicy {
+            unlimited: Some(true),
+            delay: Some(Nanos::from_secs(30)),
+            delay_function: "constant".into(),
+            max_delay: Some(Nanos::from_secs(60)),
+            ..ReschedulePolicy::default()
+        };
+        let front = TaskGroup { name: "front".into(), reschedule_policy: Some(policy), ..TaskGroup::default() };
+        let at = |id: &str, wait_until: i64| Evaluation {
+            id: id.into(),
+            wait_until: Time(Timestamp(wait_until)),
+            ..Evaluation::default()
+        };
+        let known = Known {
+            job: Job { task_groups: vec![front], ..Job::default() },
+            summary: JobSummary::default(),
+            deployment: None,
+            evals: vec![at("5e6f7a8b-0", i64::MAX), at("passed", 5)],
+            allocs: vec![
+                failed("front", "5e6f7a8b-0", ""),
+                failed("front", "5e6f7a8b-0", ""),
+                failed("back", "5e6f7a8b-0", "replaced"),
+                failed("back", "passed", ""),
+                failed("back", "", ""),
+            ],
+        };
+        let shown = reschedules(&known, Verbose { verbose: true }).render(Style::Plain);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 2, "{shown}");
+        let expected = "front       unlimited with constant delay of 30s, at most 1m0s  5e6f7a8b-0  ";
+        assert!(lines[1].starts_with(expected) && lines[1].ends_with(" from now"), "{shown}");
     }
 }

@@ -5,11 +5,10 @@ use std::io::{BufRead as _, IsTerminal as _};
 use anyhow::{Context as _, bail};
 use orch_api::client::DeregisterOptions;
 
-use super::follow;
 use crate::commands::{DONE, FAILED, Outcome, Verbose};
 use crate::context::Context;
-use crate::resolve;
 use crate::terminal;
+use crate::{monitor, resolve};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StopArgs {
@@ -66,7 +65,9 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Outcome {
             }
             continue;
         }
-        worst = worst.max(follow(&context, &answer.eval_id, false, args.verbose).await?);
+        if !answer.eval_id.is_empty() {
+            worst = worst.max(monitor::evaluation(&context, &answer.eval_id, args.verbose).await?);
+        }
     }
     Ok(worst)
 }

@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orch_api::client::QueryOptions;
-use orch_api::{AllocListStub, Evaluation};
+use orch_api::{AllocListStub, Deployment, Evaluation};
 use orch_model::allocation::ClientStatus;
 use orch_model::evaluation::EvalStatus;
 use tokio::time::Instant;
 
+use super::patience::patiently;
+use super::{WAIT, deployment, heading, step};
 use crate::commands::{DONE, FAILED, Outcome, Verbose};
 use crate::context::Context;
 use crate::explain;
-use crate::output::time_nanos;
 use crate::terminal;
 
 /// What was asked for could not all be placed.
 const NOT_PLACED: u8 = 2;
-/// How long the agent may hold an answer back while nothing changes.
-const WAIT: Duration = Duration::from_secs(2);
 /// How long what was placed is followed until it runs.
 const PLACED_WITHIN: Duration = Duration::from_secs(10);
 /// How often what was placed is looked at.
@@ -26,18 +25,63 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Follows the evaluation `id` and those that continue it; the exit code says how it ended.
 pub(crate) async fn evaluation(context: &Context, id: &str, verbose: Verbose) -> Outcome {
+    follow(context, id, Extent::Evaluations, verbose).await
+}
+
+/// Follows the evaluation `id`, and the deployment that it began or took further; the exit code says how that ended.
+pub(crate) async fn rollout(context: &Context, id: &str, verbose: Verbose) -> Outcome {
+    follow(context, id, Extent::Deployment, verbose).await
+}
+
+/// How far is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Evaluations,
+    Deployment,
+}
+
+async fn follow(context: &Context, id: &str, extent: Extent, verbose: Verbose) -> Outcome {
     let mut monitor = Monitor { context, verbose, known: BTreeMap::new() };
     let mut id = id.to_owned();
     loop {
         heading(&format!("Monitoring evaluation \"{}\"", verbose.id(&id)));
         let eval = monitor.follow(&id).await?;
-        monitor.settle(&id).await?;
+        let rollout = match extent {
+            Extent::Evaluations => None,
+            Extent::Deployment => rollout_of(context, &eval).await?,
+        };
+        match &rollout {
+            Some(rollout) => step(&format!("Evaluation within deployment: \"{}\"", verbose.id(&rollout.id))),
+            None => monitor.settle(&id).await?,
+        }
         let code = monitor.conclude(&eval);
+        if let Some(rollout) = rollout {
+            return deployment(context, &rollout.id, WAIT, verbose).await;
+        }
         if eval.next_eval.is_empty() || eval.wait_until.0.0 > 0 {
             return Ok(code);
         }
         id = eval.next_eval;
     }
+}
+
+/// The deployment that an evaluation began, else the one that it took further; `None` if its job needs none.
+async fn rollout_of(context: &Context, eval: &Evaluation) -> anyhow::Result<Option<Deployment>> {
+    if eval.job_id.is_empty() {
+        return Ok(None);
+    }
+    let options = QueryOptions::default();
+    let read = async || context.client.job_deployments(&eval.job_id, false, &options).await;
+    let (deployments, _) = patiently(read).await?;
+    Ok(concerned(deployments, eval.create_index))
+}
+
+/// The first of `deployments` from `index` on, else the one that has not ended.
+fn concerned(deployments: Vec<Deployment>, index: u64) -> Option<Deployment> {
+    let (since, before): (Vec<_>, Vec<_>) =
+        deployments.into_iter().partition(|deployment| deployment.create_index >= index);
+    let first = since.into_iter().min_by_key(|deployment| deployment.create_index);
+    first.or_else(|| before.into_iter().find(|deployment| deployment.status.is_active()))
 }
 
 struct Monitor<'c> {
@@ -53,7 +97,7 @@ impl Monitor<'_> {
         let mut options = QueryOptions { wait: Some(WAIT), ..QueryOptions::default() };
         let mut told: Option<EvalStatus> = None;
         loop {
-            let (eval, meta) = self.context.client.evaluation(id, &options).await?;
+            let (eval, meta) = patiently(async || self.context.client.evaluation(id, &options).await).await?;
             match told {
                 None => self.introduce(&eval),
                 Some(before) if before != eval.status => {
@@ -83,7 +127,9 @@ impl Monitor<'_> {
 
     /// Tells what became of the allocations that the evaluation placed; whether all of them have begun or ended.
     async fn tell_allocations(&mut self, id: &str) -> anyhow::Result<bool> {
-        let (allocs, _) = self.context.client.evaluation_allocations(id, &QueryOptions::default()).await?;
+        let options = QueryOptions::default();
+        let read = async || self.context.client.evaluation_allocations(id, &options).await;
+        let (allocs, _) = patiently(read).await?;
         for alloc in &allocs {
             let now = (alloc.client_status, alloc.modify_index);
             match self.known.insert(alloc.id.clone(), now) {
@@ -162,14 +208,27 @@ impl Monitor<'_> {
     }
 }
 
-fn heading(text: &str) {
-    terminal::line(format!("==> {}: {text}", now()));
-}
+#[cfg(test)]
+mod tests {
+    use orch_model::deployment::DeploymentStatus;
 
-fn step(text: &str) {
-    terminal::line(format!("    {}: {text}", now()));
-}
+    use super::*;
 
-fn now() -> String {
-    time_nanos(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX))
+    #[test]
+    fn an_evaluation_is_followed_by_the_deployment_it_began_else_by_the_one_under_way() {
+        let of = |create_index: u64, status: DeploymentStatus| Deployment {
+            create_index,
+            status,
+            id: create_index.to_string(),
+            ..Deployment::default()
+        };
+        let id = |found: Option<Deployment>| found.map(|deployment| deployment.id);
+        let ended = of(5, DeploymentStatus::Successful);
+        let active = of(8, DeploymentStatus::Paused);
+        let newer = of(20, DeploymentStatus::Failed);
+        let newest = of(30, DeploymentStatus::Running);
+        assert_eq!(id(concerned(vec![ended.clone(), newer, newest], 12)).as_deref(), Some("20"));
+        assert_eq!(id(concerned(vec![ended.clone(), active], 12)).as_deref(), Some("8"));
+        assert_eq!(id(concerned(vec![ended], 12)), None);
+    }
 }

@@ -1,5 +1,8 @@
 //! `orch operator …`.
 
+mod brake;
+mod metrics;
+
 use std::io::{IsTerminal as _, Read as _};
 
 use anyhow::{Context as _, bail};
@@ -16,6 +19,13 @@ use crate::terminal;
 pub(crate) enum OperatorCommand {
     /// Send any request to the API and print the answer as it is
     Api(ApiArgs),
+    /// Look after the brake, which holds nodes back from being given up when many fall silent together
+    Brake {
+        #[command(subcommand)]
+        command: brake::BrakeCommand,
+    },
+    /// Show the metrics of the agent
+    Metrics(metrics::MetricsArgs),
     /// Look after Raft
     Raft {
         #[command(subcommand)]
@@ -95,6 +105,8 @@ pub(crate) struct SetConfigArgs {
 pub(crate) async fn run(context: &Context, command: OperatorCommand) -> Outcome {
     match command {
         OperatorCommand::Api(args) => api(context, args).await,
+        OperatorCommand::Brake { command } => brake::run(context, command).await,
+        OperatorCommand::Metrics(args) => metrics::run(context, args).await,
         OperatorCommand::Raft { command } => raft(context, command).await,
         OperatorCommand::Scheduler { command } => scheduler(context, command).await,
     }
