@@ -9,7 +9,7 @@ RELEASE_BIN := $(CARGO_TARGET_DIR)/release/orch
 # The profile of the test runner, as .config/nextest.toml describes it.
 PROFILE ?= $(if $(CI),ci,default)
 
-.PHONY: help setup setup-tests check test bench demo demo-stop clean
+.PHONY: help setup setup-tests check test bench churn density demo demo-stop clean
 
 help:
 	@echo 'make demo       build, start a development agent and run examples/web.hcl on it'
@@ -17,6 +17,8 @@ help:
 	@echo 'make test       every test, in a fresh clone too'
 	@echo 'make check      format, dependencies, lints, doctests, documentation: what CI runs before the tests'
 	@echo 'make bench      the benchmarks, with a release build'
+	@echo 'make churn      one of them: a fleet of simulated nodes whose jobs change and fail'
+	@echo 'make density    one of them: up to 1,000 tasks on one node'
 
 # Python and Redis are what tests and examples run as tasks; setup-tests adds the tools of the checks.
 setup setup-tests:
@@ -36,6 +38,10 @@ test: setup-tests
 bench:
 	cargo build --release --locked -p orch
 	ORCH_BIN=$(RELEASE_BIN) cargo bench --locked -p orch-tests
+
+churn density:
+	cargo build --release --locked -p orch
+	ORCH_BIN=$(RELEASE_BIN) cargo bench --locked -p orch-tests --bench $@
 
 demo: setup
 	cargo build --locked -p orch

@@ -21,7 +21,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
 
 #[test]
 fn no_example_is_left_out_of_these_tests() {
-    let known = ["batch.hcl", "orch.service", "redis.hcl", "variables.hcl", "variables.vars.hcl", "web.hcl"];
+    let known = ["batch.hcl", "orch.service", "redis.hcl", "rolling.hcl", "variables.hcl", "variables.vars.hcl", "web.hcl"];
     assert_eq!(files(&directory()), known.map(str::to_owned).into());
     assert_eq!(files(&directory().join("agent")), ["client.hcl", "dev.json", "server.hcl"].map(str::to_owned).into());
 }
@@ -33,7 +33,7 @@ fn every_example_job_runs() {
     let (api, cli) = (dev.api(), dev.cli());
     let path = |name: &str| directory().join(name).to_string_lossy().into_owned();
 
-    for name in ["web.hcl", "batch.hcl", "redis.hcl", "variables.hcl"] {
+    for name in ["web.hcl", "batch.hcl", "redis.hcl", "rolling.hcl", "variables.hcl"] {
         cli.ok(["job", "validate", &path(name)]);
         cli.ok(["job", "run", "-detach", &path(name)]);
     }
@@ -42,7 +42,8 @@ fn every_example_job_runs() {
     assert_eq!(planned.status, Some(1), "{planned:?}");
     assert!(planned.stdout.contains("greet-prod"), "{}", planned.stdout);
 
-    for alloc in api.wait_running("web", 2, SOON) {
+    let web = [api.wait_running("web", 2, SOON), api.wait_running("rolling", 3, SOON)].concat();
+    for alloc in web {
         let port = api.port(&alloc.id, "http").unwrap();
         wait_for("the web server answers", SOON, || {
             let answer = Connection::open(port, SOON).and_then(|mut open| open.send("GET", "/", b""));

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod churn;
 mod command_line;
 mod damage;
 mod dev;
@@ -13,6 +14,7 @@ mod needs_root;
 mod node_loss;
 mod placement;
 mod tasks;
+mod updates;
 
 use std::time::Duration;
 

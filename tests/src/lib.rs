@@ -23,7 +23,10 @@ pub mod wait;
 
 pub mod processes;
 
+pub mod fleet;
 pub mod jobs;
+
+pub mod load;
 
 pub mod report;
 
