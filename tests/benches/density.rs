@@ -29,6 +29,7 @@ fn tasks(count: usize) -> Result<()> {
     wait_running(&api, "first", 1)?;
     let supervisor = client.supervisor().context("the client has no supervisor")?;
     let before = Cost::of(client.pid(), supervisor)?;
+    let groups_before = processes::cgroups(cluster.cgroup_parent()).len();
 
     let begun = Instant::now();
     api.register(&sleepers("many", count))?;
@@ -78,7 +79,12 @@ fn tasks(count: usize) -> Result<()> {
     report::figure(&format!("{count} tasks stopped"), &report::ms(begun.elapsed()), "≤ 5 s");
     let left = processes::of_directory(&directory).iter().filter(|process| process.command.contains("100000")).count();
     ensure!(left == 1, "{left} tasks run, one should");
-    let groups = processes::cgroups(cluster.cgroup_parent()).len();
+    // Those of one task in each hierarchy, and what they stand in.
+    let groups = wait::wait_within(STOPPED, || {
+        let groups = processes::cgroups(cluster.cgroup_parent()).len();
+        ensure!(groups <= groups_before, "{groups} cgroups are left, {groups_before} were there before");
+        Ok(groups)
+    })?;
     report::line(format!("  left: 1 task (the first job's), {groups} cgroups in all hierarchies"));
     Ok(())
 }

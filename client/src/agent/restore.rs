@@ -87,5 +87,16 @@ impl Agent {
             }
             Err(error) => warn!(path = %alloc_dir.display(), %error, "the allocations' directories cannot be listed"),
         }
+        for (name, driver) in self.context.drivers.clone() {
+            self.cleanups.spawn(async move {
+                match driver.sweep().await {
+                    Ok(removed) => {
+                        removed.into_iter().for_each(|what| warn!(driver = name, what, "removed a leftover"))
+                    }
+                    Err(error) => warn!(driver = name, error = chain(&error), "a driver cannot sweep its leftovers"),
+                }
+                None
+            });
+        }
     }
 }

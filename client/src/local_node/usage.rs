@@ -12,6 +12,10 @@ use crate::alloc_runner::RunningTask;
 use crate::error::{Refusal, chain};
 use crate::handle::Handle;
 
+/// The figures of memory that drivers measure.
+const MEMORY: [&str; 8] =
+    ["RSS", "Cache", "Swap", "Mapped File", "Usage", "Max Usage", "Kernel Usage", "Kernel Max Usage"];
+
 impl Handle {
     /// What an allocation uses; of one task only, if `only` names it.
     pub(super) async fn usage(&self, alloc: AllocId, only: Option<&str>) -> Result<AllocResourceUsage, Error> {
@@ -61,10 +65,14 @@ impl Handle {
         ResourceUsage {
             memory_stats: MemoryStats {
                 rss: stats.memory_rss,
+                cache: stats.memory_cache,
+                swap: stats.memory_swap,
+                mapped_file: stats.memory_mapped_file,
                 usage: stats.memory_usage,
                 max_usage: stats.memory_max_usage,
-                measured: ["RSS", "Usage", "Max Usage"].map(str::to_owned).to_vec(),
-                ..MemoryStats::default()
+                kernel_usage: stats.memory_kernel_usage,
+                kernel_max_usage: stats.memory_kernel_max_usage,
+                measured: MEMORY.map(str::to_owned).to_vec(),
             },
             cpu_stats: CpuStats {
                 system_mode: percent(stats.cpu_system_nanos, before.cpu_system_nanos),
@@ -84,8 +92,13 @@ impl Handle {
 fn add(sum: &mut ResourceUsage, one: &ResourceUsage) {
     let (memory, cpu) = (&mut sum.memory_stats, &mut sum.cpu_stats);
     memory.rss += one.memory_stats.rss;
+    memory.cache += one.memory_stats.cache;
+    memory.swap += one.memory_stats.swap;
+    memory.mapped_file += one.memory_stats.mapped_file;
     memory.usage += one.memory_stats.usage;
     memory.max_usage += one.memory_stats.max_usage;
+    memory.kernel_usage += one.memory_stats.kernel_usage;
+    memory.kernel_max_usage += one.memory_stats.kernel_max_usage;
     memory.measured.clone_from(&one.memory_stats.measured);
     cpu.system_mode += one.cpu_stats.system_mode;
     cpu.user_mode += one.cpu_stats.user_mode;
