@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orch_model::allocation::{AllocUpdate, ClientStatus, TaskRunState, TaskState};
-use orch_model::{AllocId, NodeId, Timestamp};
+use orch_model::{AllocId, Allocation, DeploymentId, NodeId, Timestamp};
 use orch_state::State;
 
 /// A client and what really runs on its machine.
@@ -25,7 +25,16 @@ pub(crate) struct Client {
     pub(crate) runs: BTreeMap<AllocId, Run>,
     /// What was not acknowledged yet.
     pub(crate) unacked: BTreeMap<AllocId, AllocUpdate>,
+    /// For whom it says, or has said, whether an allocation is well.
+    watches: BTreeMap<AllocId, Watch>,
     next_run: u64,
+}
+
+/// A verdict about an allocation, given once per deployment.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    deployment: DeploymentId,
+    is_given: bool,
 }
 
 /// What became of an allocation on its machine.
@@ -41,6 +50,8 @@ pub(crate) struct Run {
 pub(crate) enum Intent {
     Started(u64),
     Stopped(u64),
+    /// It goes on as part of a deployment, which wants to know whether it is well.
+    Joined(u64, DeploymentId),
 }
 
 impl Client {
@@ -55,6 +66,7 @@ impl Client {
             is_opening: false,
             runs: BTreeMap::new(),
             unacked: BTreeMap::new(),
+            watches: BTreeMap::new(),
             next_run: 0,
         }
     }
@@ -71,6 +83,7 @@ impl Client {
         self.is_opening = false;
         self.runs.retain(|_, run| run.status.is_terminal());
         self.unacked.retain(|_, update| update.client_status.is_terminal());
+        self.watches.retain(|id, _| self.runs.contains_key(id));
     }
 
     /// Takes over what servers want; answers what will be done, each a while from now.
@@ -86,16 +99,24 @@ impl Client {
                     Some(run) if !run.status.is_terminal() => intents.push((alloc.id, Intent::Stopped(run.number))),
                     Some(run) if !alloc.is_client_terminal() => {
                         let status = run.status;
-                        self.say(alloc.id, status, Timestamp::NONE, Timestamp::NONE);
+                        self.say(alloc.id, status, Timestamp::NONE, Timestamp::NONE, None);
                     }
                     Some(_) => {}
                     None if !alloc.is_client_terminal() => {
-                        self.say(alloc.id, ClientStatus::Complete, Timestamp::NONE, Timestamp::NONE);
+                        self.say(alloc.id, ClientStatus::Complete, Timestamp::NONE, Timestamp::NONE, None);
                     }
                     None => {}
                 }
-            } else if run.is_none() && !self.predecessor_runs(state, alloc.previous) {
+            } else if let Some(run) = run {
+                let run = run.clone();
+                if run.status == ClientStatus::Running
+                    && let Some(deployment) = self.watch(alloc)
+                {
+                    intents.push((alloc.id, Intent::Joined(run.number, deployment)));
+                }
+            } else if !self.predecessor_runs(state, alloc.previous) {
                 self.next_run += 1;
+                self.watch(alloc);
                 let run = Run { number: self.next_run, status: ClientStatus::Pending, started_at: Timestamp::NONE };
                 self.runs.insert(alloc.id, run);
                 intents.push((alloc.id, Intent::Started(self.next_run)));
@@ -108,7 +129,34 @@ impl Client {
         }
         self.runs.retain(|id, run| wanted.contains_key(id) || !run.status.is_terminal());
         self.unacked.retain(|id, _| wanted.contains_key(id));
+        self.watches.retain(|id, _| self.runs.contains_key(id));
         intents
+    }
+
+    /// Begins to watch whether an allocation is well, if a deployment wants to know that and was not told; says which.
+    fn watch(&mut self, alloc: &Allocation) -> Option<DeploymentId> {
+        let deployment = alloc.deployment_id.filter(|_| alloc.health.is_none())?;
+        if self.watches.get(&alloc.id).is_some_and(|watch| watch.deployment == deployment) {
+            return None;
+        }
+        self.watches.insert(alloc.id, Watch { deployment, is_given: false });
+        Some(deployment)
+    }
+
+    /// The deployment that waits to be told whether an allocation is well.
+    pub(crate) fn watched(&self, id: &AllocId) -> Option<DeploymentId> {
+        self.watches.get(id).filter(|watch| !watch.is_given).map(|watch| watch.deployment)
+    }
+
+    /// An allocation of a deployment turned out well, or not; says whether that is news.
+    pub(crate) fn judged(&mut self, id: AllocId, number: u64, of: DeploymentId, healthy: bool) -> bool {
+        let Some(run) = self.runs.get(&id).filter(|run| run.number == number).cloned() else { return false };
+        if run.status != ClientStatus::Running || self.watched(&id) != Some(of) {
+            return false;
+        }
+        self.watches.insert(id, Watch { deployment: of, is_given: true });
+        self.say(id, run.status, run.started_at, Timestamp::NONE, Some(healthy));
+        true
     }
 
     /// Whether an allocation still runs here whose resources its successor has taken over.
@@ -129,18 +177,32 @@ impl Client {
             run.started_at = now;
         }
         let (started, finished) = (run.started_at, if status.is_terminal() { now } else { Timestamp::NONE });
-        self.say(id, status, started, finished);
+        // What fails before it was found well never was.
+        let health = self.watched(&id).filter(|_| status == ClientStatus::Failed).map(|deployment| {
+            self.watches.insert(id, Watch { deployment, is_given: true });
+            false
+        });
+        self.say(id, status, started, finished, health);
         true
     }
 
-    fn say(&mut self, id: AllocId, client_status: ClientStatus, started_at: Timestamp, finished_at: Timestamp) {
-        if self.unacked.get(&id).is_some_and(|update| update.client_status == client_status) {
+    fn say(
+        &mut self,
+        id: AllocId,
+        client_status: ClientStatus,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+        health: Option<bool>,
+    ) {
+        let unacked = self.unacked.get(&id);
+        if health.is_none() && unacked.is_some_and(|update| update.client_status == client_status) {
             return;
         }
+        let health = health.or(unacked.and_then(|update| update.health));
         let state = if client_status.is_terminal() { TaskRunState::Dead } else { TaskRunState::Running };
         let failed = client_status == ClientStatus::Failed;
         let task = TaskState { state, failed, started_at, finished_at, ..TaskState::default() };
-        self.unacked.insert(id, AllocUpdate { id, client_status, tasks: Arc::from([task]) });
+        self.unacked.insert(id, AllocUpdate { id, client_status, tasks: Arc::from([task]), health });
     }
 
     /// After a reconnect everything is said once more, as servers may have supposed otherwise meanwhile.
@@ -148,7 +210,7 @@ impl Client {
         let runs: Vec<_> = self.runs.iter().map(|(id, run)| (*id, run.status, run.started_at)).collect();
         for (id, status, started_at) in runs {
             if status == ClientStatus::Running {
-                self.say(id, status, started_at, Timestamp::NONE);
+                self.say(id, status, started_at, Timestamp::NONE, None);
             }
         }
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orch_model::allocation::{AllocUpdate, ClientStatus};
+use orch_model::deployment::DeploymentStatus;
 use orch_model::ids::RaftId;
 use orch_model::node::{Eligibility, NodeStatus};
 use orch_model::operator::{Algorithm, SchedulerConfig};
 use orch_model::plan::{Plan, PlanResult};
 use orch_model::seed::Seed;
-use orch_model::{AllocId, EvalId, JobKey, NodeId, Timestamp, testing};
+use orch_model::{AllocId, DeploymentId, EvalId, JobKey, NodeId, Timestamp, testing};
 use orch_server::config::{DetectionConfig, GcConfig};
 use orch_server::leader::detector::Detector;
 use orch_server::leader::gc;
@@ -23,10 +24,11 @@ use crate::invariants::{self, Registrations, Superseded};
 use crate::leader::{Leader, Now, Step};
 use crate::seen::Seen;
 use crate::trace::{Trace, told};
-use crate::workload::{self, Fault, Wish};
+use crate::workload::{self, Fault, RolloutWish, Temper, Wish};
 
 mod disturbances;
 mod leading;
+mod rollouts;
 mod sessions;
 
 /// How long the cluster is disturbed before it is left alone.
@@ -34,6 +36,9 @@ const DISTURBED_MS: u64 = 180_000;
 
 /// By when it must have come to rest.
 const REST_MS: u64 = 3_600_000;
+
+/// How long it is watched after that: longer than it takes until what has ended is collected.
+const COLLECTED_MS: u64 = 300_000;
 
 /// How often it is disturbed and left alone.
 const ROUNDS: u32 = 2;
@@ -64,6 +69,10 @@ pub(crate) struct Cluster {
     is_calm: bool,
     /// Until then hardly anything that is proposed is logged.
     stalled_until: u64,
+    /// When the deployment watcher is called next.
+    watches_at: Option<u64>,
+    /// How often in a row it was called for nothing.
+    in_vain: u32,
 }
 
 /// One of the servers.
@@ -98,6 +107,18 @@ enum Event {
     /// The leader takes what changed and hands out what is ready.
     Wake,
     Tick,
+    /// The deployment watcher wanted to be called then.
+    Watch {
+        at: u64,
+    },
+    /// The deployment watcher learns what came of something that it asked for.
+    Answered {
+        term: u64,
+        id: DeploymentId,
+        done: bool,
+    },
+    /// Paused deployments go on, and stuck ones are given up.
+    Tidy,
     RetryConflicts,
     Digest(usize),
     Collect,
@@ -115,6 +136,14 @@ enum Event {
         alloc: AllocId,
         run: u64,
         status: ClientStatus,
+    },
+    /// A client has found out whether an allocation is well.
+    Judged {
+        client: usize,
+        alloc: AllocId,
+        run: u64,
+        of: DeploymentId,
+        healthy: bool,
     },
     Acked {
         client: usize,
@@ -148,6 +177,11 @@ enum Origin {
     },
     Detector {
         term: u64,
+    },
+    /// The deployment watcher, about that deployment.
+    Watcher {
+        term: u64,
+        id: DeploymentId,
     },
     /// The leader has evaluations written, until they are.
     Leader {
@@ -192,6 +226,8 @@ impl Cluster {
             plans: Vec::new(),
             is_calm: true,
             stalled_until: 0,
+            watches_at: None,
+            in_vain: 0,
         };
         for _ in 0..nodes {
             cluster.join();
@@ -216,14 +252,24 @@ impl Cluster {
                 self.step();
             }
             self.calm_down();
-            let deadline = self.now_ms + REST_MS;
-            while !self.is_at_rest() {
+            self.come_to_rest();
+            // Nothing begins anew once what has ended was collected.
+            let collected = self.now_ms + COLLECTED_MS;
+            while self.now_ms < collected {
                 self.step();
-                assert!(self.now_ms < deadline, "the cluster does not come to rest: {}", self.unrest());
             }
-            self.trace.note(&self.clock(), "at rest");
-            invariants::at_rest(self);
+            self.come_to_rest();
         }
+    }
+
+    fn come_to_rest(&mut self) {
+        let deadline = self.now_ms + REST_MS;
+        while !self.is_at_rest() {
+            self.step();
+            assert!(self.now_ms < deadline, "the cluster does not come to rest: {}", self.unrest());
+        }
+        self.trace.note(&self.clock(), "at rest");
+        invariants::at_rest(self);
     }
 
     /// A number that two lives share only if they went alike.
@@ -287,6 +333,13 @@ impl Cluster {
                 self.tick();
                 self.after(500, Event::Tick);
             }
+            Event::Watch { at } if self.watches_at == Some(at) => self.watch_in_time(),
+            Event::Answered { term, id, done } if term == self.leader.term => self.watcher_answered(id, done),
+            Event::Watch { .. } | Event::Answered { .. } => {}
+            Event::Tidy if self.is_calm => {
+                self.tidy_rollouts();
+                self.after(5000, Event::Tidy);
+            }
             Event::RetryConflicts => {
                 self.leader.retry_conflicts(self.now());
                 self.after(60_000, Event::RetryConflicts);
@@ -311,6 +364,11 @@ impl Cluster {
                     self.report(client);
                 }
             }
+            Event::Judged { client, alloc, run, of, healthy } => {
+                if self.clients[client].is_up && self.clients[client].judged(alloc, run, of, healthy) {
+                    self.report(client);
+                }
+            }
             Event::Acked { client, updates } => {
                 if self.clients[client].is_reachable() {
                     self.clients[client].acked(&updates);
@@ -329,7 +387,7 @@ impl Cluster {
                 let pause = self.between(50, 4000);
                 self.after(pause, Event::Wish);
             }
-            Event::Befall | Event::Wish => {}
+            Event::Befall | Event::Wish | Event::Tidy => {}
             Event::Restore(damage) => self.restore(damage),
         }
     }
@@ -352,7 +410,7 @@ impl Cluster {
         }
         // What is on its way when leadership changes is lost, or logged by the next leader.
         let of_term = match origin {
-            Origin::Worker { term, .. } | Origin::Detector { term } => Some(term),
+            Origin::Worker { term, .. } | Origin::Detector { term } | Origin::Watcher { term, .. } => Some(term),
             Origin::User | Origin::Leader { .. } | Origin::Report { .. } | Origin::Session { .. } | Origin::Nobody => {
                 None
             }
@@ -363,7 +421,12 @@ impl Cluster {
         if self.is_stalled() && self.happens(80) {
             return self.unanswered(command, origin);
         }
-        let job = if let Command::RegisterJob(command) = &command { Some(command.job.key()) } else { None };
+        let job = match &command {
+            Command::RegisterJob(command) => Some(command.job.key()),
+            Command::RevertJob(command) => Some(command.key.clone()),
+            Command::ScaleJob(command) => Some(command.key.clone()),
+            _ => None,
+        };
         let updates = if let Command::UpdateAllocs(command) = &command { command.updates.clone() } else { Vec::new() };
         let reply = self.apply(command);
         match origin {
@@ -376,6 +439,11 @@ impl Cluster {
             Origin::Worker { term, token } if term == self.leader.term => self.finished(token, false),
             Origin::Detector { term } if term == self.leader.term => self.leader.is_judging = false,
             Origin::Worker { .. } | Origin::Detector { .. } => {}
+            Origin::Watcher { term, id } => {
+                let done = !matches!(reply, Reply::Rejected(_)) && (self.is_calm || !self.happens(5));
+                let delay = self.latency();
+                self.after(delay, Event::Answered { term, id, done });
+            }
             Origin::Report { client } => {
                 let updates = updates.into_iter().map(|(_, update)| update).collect();
                 if self.is_calm || !self.happens(10) {
@@ -404,6 +472,7 @@ impl Cluster {
             Origin::Leader { term } if term == self.leader.term => {
                 self.after(1000, Event::Commit { command, from: origin });
             }
+            Origin::Watcher { term, id } => self.after(1000, Event::Answered { term, id, done: false }),
             Origin::Worker { .. } | Origin::Detector { .. } | Origin::Leader { .. } | Origin::User => {}
             Origin::Report { .. } | Origin::Nobody => {}
         }
@@ -448,6 +517,8 @@ impl Cluster {
                     | Event::Digest(_)
                     | Event::Collect
                     | Event::ClientTick(_)
+                    | Event::Watch { .. }
+                    | Event::Tidy
                     | Event::Restore(_)
                     | Event::Befall
                     | Event::Wish
@@ -456,8 +527,12 @@ impl Cluster {
         if let Some(event) = self.events.values().find(|event| !is_periodic(event)) {
             return format!("{event:?}");
         }
+        if let Some(active) = self.state.deployments().find(|deployment| deployment.is_active()) {
+            return format!("deployment {} of {} has not ended: {active:#?}", active.id, active.job_key());
+        }
         if !self.leader.is_idle() {
-            return format!("the broker counts {:?}", self.leader.broker.counts());
+            let (broker, watcher) = (self.leader.broker.counts(), self.leader.watcher.counts());
+            return format!("the broker counts {broker:?}, the deployment watcher {watcher:?}");
         }
         for client in &self.clients {
             let node = self.state.node(&client.node_id);

@@ -1,6 +1,6 @@
 //! The leader's parts as its shell runs them: real broker, blocked list, detector and scheduler, no task or channel.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,13 +9,16 @@ use orch_model::job::JobType;
 use orch_model::node::NodeStatus;
 use orch_model::plan::{Plan, PlanResult};
 use orch_model::seed::Seed;
-use orch_model::{EvalId, Nanos, Timestamp};
+use orch_model::{DeploymentId, EvalId, Nanos, Timestamp};
 use orch_scheduler::{Memo, Overlay, Request, give_up, schedule};
 use orch_server::leader::blocked::Blocked;
 use orch_server::leader::broker::{Broker, Failure, Lease};
+use orch_server::leader::deployments::{self, Action, Event, Watcher, observe};
 use orch_server::leader::detector::{Detector, Verdict, Watched};
 use orch_state::commands::{NodeTransition, NodeTransitions, PutEvals};
 use orch_state::{Changes, Command, State};
+
+use crate::invariants::rolling_limits;
 
 /// How many evaluations are under way at a time.
 const IN_FLIGHT: usize = 4;
@@ -27,11 +30,14 @@ pub(crate) struct Leader {
     pub(crate) broker: Broker,
     pub(crate) blocked: Blocked,
     pub(crate) detector: Detector,
+    pub(crate) watcher: Watcher,
     pub(crate) workers: BTreeMap<u64, Worker>,
     /// Changes that were published and not taken yet.
     pub(crate) changes: VecDeque<Changes>,
     /// Whether the detector waits for its last verdicts to be stored.
     pub(crate) is_judging: bool,
+    /// Deployments about which something changed since the watcher was told how they stand.
+    dirty: BTreeSet<DeploymentId>,
     overlay: Overlay,
     memo: Memo,
     next_token: u64,
@@ -49,7 +55,7 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Its plan is on its way to the log.
-    Submit(Plan),
+    Submit(Box<Plan>),
     /// It gives its evaluation up, which is to be stored.
     Store(Command),
     /// It has nothing left to do.
@@ -63,6 +69,13 @@ pub(crate) struct Now {
     pub(crate) wall: Timestamp,
 }
 
+impl Now {
+    /// An entry is never stamped with an earlier time than one before.
+    pub(crate) fn for_watcher(self, state: &State) -> deployments::Now {
+        deployments::Now { at: self.instant, time: self.wall.max(state.now()) }
+    }
+}
+
 impl Leader {
     /// A leader that has just won and rebuilds its parts from the state.
     pub(crate) fn new(term: u64, detector: Detector, state: &State, now: Now) -> Self {
@@ -71,9 +84,11 @@ impl Leader {
             broker: Broker::default(),
             blocked: Blocked::default(),
             detector,
+            watcher: Watcher::default(),
             workers: BTreeMap::new(),
             changes: VecDeque::new(),
             is_judging: false,
+            dirty: BTreeSet::new(),
             overlay: Overlay::default(),
             memo: Memo::new(),
             next_token: term << 32,
@@ -88,10 +103,14 @@ impl Leader {
         for eval in state.evals().filter(|eval| !eval.status.is_terminal()) {
             self.broker.offer(Arc::clone(eval), now.wall);
         }
+        self.dirty.extend(state.deployments().filter(|found| found.is_active()).map(|found| found.id));
+        self.dirty.extend(self.watcher.ids());
     }
 
     pub(crate) fn take_changes(&mut self, now: Now) {
         while let Some(change) = self.changes.pop_front() {
+            self.dirty.extend(change.deployments.iter().map(|deployment| deployment.id));
+            self.dirty.extend(&change.deployment_allocs);
             for eval in &change.evals {
                 self.blocked.forget(&eval.job_key(), &eval.id);
                 let offered = if eval.status == EvalStatus::Blocked {
@@ -144,8 +163,9 @@ impl Leader {
         let now = now.wall.max(state.now());
         let memo = &mut self.memo;
         let decision = schedule(Request { state, overlay: &self.overlay, eval, now, seed, memo });
+        rolling_limits::check(state, &decision.plan);
         self.overlay.add(orch_scheduler::Lease(token), &decision.plan);
-        Step::Submit(decision.plan)
+        Step::Submit(Box::new(decision.plan))
     }
 
     /// Takes a plan's result; answers whether the worker goes on.
@@ -193,6 +213,32 @@ impl Leader {
         self.blocked.retry_conflicts().into_iter().for_each(|eval| self.broker.offer(eval, now.wall));
     }
 
+    /// Tells the watcher how deployments stand of which something changed, and the time; answers what it asks for.
+    pub(crate) fn watch(&mut self, state: &State, now: Now) -> Vec<Action> {
+        let mut asked = Vec::new();
+        for id in std::mem::take(&mut self.dirty) {
+            asked.extend(self.look(id, state, now));
+        }
+        asked.extend(self.watcher.step(now.for_watcher(state), Event::Tick));
+        asked
+    }
+
+    /// Tells the watcher what came of something that it asked for.
+    pub(crate) fn answered(&mut self, id: DeploymentId, done: bool, state: &State, now: Now) -> Vec<Action> {
+        self.dirty.remove(&id);
+        let mut asked = self.look(id, state, now);
+        asked.extend(self.watcher.step(now.for_watcher(state), Event::Answered { id, done }));
+        asked
+    }
+
+    fn look(&mut self, id: DeploymentId, state: &State, now: Now) -> Vec<Action> {
+        let event = match state.deployment(&id) {
+            Some(deployment) => Event::Stands(observe(state, deployment)),
+            None => Event::Gone(id),
+        };
+        self.watcher.step(now.for_watcher(state), event)
+    }
+
     /// Judges which nodes are gone.
     pub(crate) fn judge(&mut self, state: &State, now: Now, seed: u64) -> Option<Command> {
         let watched = |node: &Arc<orch_model::Node>| Watched {
@@ -211,7 +257,12 @@ impl Leader {
 
     /// Whether nothing is under way or waits for its time.
     pub(crate) fn is_idle(&self) -> bool {
-        self.broker.counts() == (0, 0, 0, 0) && self.workers.is_empty() && self.changes.is_empty() && !self.is_judging
+        self.broker.counts() == (0, 0, 0, 0)
+            && self.workers.is_empty()
+            && self.changes.is_empty()
+            && !self.is_judging
+            && self.dirty.is_empty()
+            && self.watcher.counts() == (0, 0)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Many short lives of a cluster, each drawn from a seed: the real state, broker, blocked list, failure detector,
-//! scheduler and collector under a virtual clock, with model clients and an unreliable network between.
+//! deployment watcher, scheduler and collector under a virtual clock, with model clients and an unreliable network between.
 //!
 //! No threads, no real time: a seed always gives the same life. After every log entry, and again whenever the cluster
 //! has come to rest, all invariants are checked. `ORCH_SIM_SEEDS=200` runs more seeds, `ORCH_SIM_SEED=17` one of them.

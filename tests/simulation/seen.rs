@@ -1,6 +1,8 @@
 //! What a run has come across.
 
+use orch_model::Allocation;
 use orch_model::allocation::ClientStatus;
+use orch_model::deployment::DeploymentStatus;
 use orch_model::evaluation::EvalStatus::{self, Blocked, Canceled, Failed};
 use orch_model::plan::PlanResult;
 use orch_state::{Reply, State};
@@ -21,6 +23,15 @@ pub(crate) struct Seen {
     handed_over: u64,
     collected: u64,
     pub(crate) leaders: u64,
+    /// Deployments that ended well, failed, failed with a way back, and were cancelled; and that were paused.
+    successful: u64,
+    failed: u64,
+    rolled_back: u64,
+    cancelled: u64,
+    paused: u64,
+    /// Allocations found unhealthy, and failed ones marked to be placed again.
+    unhealthy: u64,
+    marked: u64,
 }
 
 impl Seen {
@@ -54,9 +65,30 @@ impl Seen {
         self.blocked += blocked;
         self.canceled += canceled;
         self.failed_evals += failed;
+        self.note_deployments(before, after);
     }
 
-    fn counts(&mut self) -> [(&'static str, &mut u64); 13] {
+    fn note_deployments(&mut self, before: &State, after: &State) {
+        for now in after.deployments() {
+            if before.deployment(&now.id).map(|was| was.status) == Some(now.status) {
+                continue;
+            }
+            match now.status {
+                DeploymentStatus::Running => {}
+                DeploymentStatus::Paused => self.paused += 1,
+                DeploymentStatus::Successful => self.successful += 1,
+                DeploymentStatus::Failed => self.failed += 1,
+                DeploymentStatus::Cancelled => self.cancelled += 1,
+            }
+            self.rolled_back += u64::from(now.description().contains(" - rolling back"));
+        }
+        let count = |state: &State, is: fn(&Allocation) -> bool| state.allocs().filter(|alloc| is(alloc)).count();
+        let more = |is| count(after, is).saturating_sub(count(before, is)) as u64;
+        self.unhealthy += more(Allocation::is_unhealthy);
+        self.marked += more(|alloc| alloc.transition.reschedule);
+    }
+
+    fn counts(&mut self) -> [(&'static str, &mut u64); 20] {
         [
             ("entries", &mut self.entries),
             ("placements", &mut self.placed),
@@ -71,10 +103,17 @@ impl Seen {
             ("allocations handed over", &mut self.handed_over),
             ("things collected", &mut self.collected),
             ("changes of leader", &mut self.leaders),
+            ("successful deployments", &mut self.successful),
+            ("failed deployments", &mut self.failed),
+            ("ways back", &mut self.rolled_back),
+            ("cancelled deployments", &mut self.cancelled),
+            ("paused deployments", &mut self.paused),
+            ("unhealthy allocations", &mut self.unhealthy),
+            ("allocations marked to be placed again", &mut self.marked),
         ]
     }
 
-    fn copied(&self) -> [u64; 13] {
+    fn copied(&self) -> [u64; 20] {
         [
             self.entries,
             self.placed,
@@ -89,6 +128,13 @@ impl Seen {
             self.handed_over,
             self.collected,
             self.leaders,
+            self.successful,
+            self.failed,
+            self.rolled_back,
+            self.cancelled,
+            self.paused,
+            self.unhealthy,
+            self.marked,
         ]
     }
 

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use orch_state::Command;
 
+use crate::workload::temper;
+
 const KEPT: usize = 150;
 
 /// The newest lines of a life.
@@ -37,12 +39,21 @@ pub(crate) fn told(command: &Command) -> String {
                 let places: Vec<_> =
                     plan.placements.iter().map(|place| (place.alloc_id.short(), place.index)).collect();
                 let stops: Vec<_> = plan.stops.iter().map(|stop| (stop.alloc_id.short(), stop.client_status)).collect();
-                format!("[eval {} of {} places {places:?} stops {stops:?}]", plan.eval_id.short(), plan.job.job.job_id)
+                let (eval, job) = (plan.eval_id.short(), &plan.job.job.job_id);
+                let begins: Vec<_> = plan.deployment.iter().map(|deployment| deployment.id.short()).collect();
+                let ends: Vec<_> =
+                    plan.deployment_updates.iter().map(|update| (update.id.short(), update.status)).collect();
+                let in_place: Vec<_> = plan.in_place.iter().map(|update| update.alloc_id.short()).collect();
+                format!(
+                    "[eval {eval} of {job}@{} places {places:?} stops {stops:?} in place {in_place:?} deployments {begins:?} {ends:?}]",
+                    plan.job.version
+                )
             });
             plans.fold("apply_plans".to_owned(), |text, plan| text + " " + &plan)
         }
         Command::UpdateAllocs(command) => {
-            let updates = command.updates.iter().map(|(_, update)| (update.id.short(), update.client_status));
+            let updates =
+                command.updates.iter().map(|(_, update)| (update.id.short(), update.client_status, update.health));
             format!("update_allocs {:?}", updates.collect::<Vec<_>>())
         }
         Command::PutEvals(command) => {
@@ -51,7 +62,14 @@ pub(crate) fn told(command: &Command) -> String {
         }
         Command::RegisterJob(command) => {
             let counts: Vec<_> = command.job.task_groups.iter().map(|group| group.count).collect();
-            format!("register_job {} of {counts:?} with eval {}", command.job.id, command.eval_id.short())
+            let temper = temper(&command.job);
+            format!("register_job {} ({temper:?}) of {counts:?} with eval {}", command.job.id, command.eval_id.short())
+        }
+        Command::Reap(command) => {
+            let jobs: Vec<_> = command.jobs.iter().map(ToString::to_string).collect();
+            let deployments: Vec<_> = command.deployments.iter().map(|id| id.short()).collect();
+            let (evals, allocs) = (command.evals.len(), command.allocs.len());
+            format!("reap {evals} evaluations, {allocs} allocations, jobs {jobs:?}, deployments {deployments:?}")
         }
         Command::RegisterNode(command) => format!("register_node {} at {}", command.description.name, command.server),
         other => format!("{other:?}"),

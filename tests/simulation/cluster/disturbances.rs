@@ -99,8 +99,9 @@ impl Cluster {
             }
             Wish::Stop | Wish::Purge => {
                 let purge = wish == Wish::Purge;
-                self.some_job()
-                    .map(|job| Command::DeregisterJob(DeregisterJob { job, purge, eval_id, eval_priority: None }))
+                let no_shutdown_delay = self.happens(30);
+                let stop = |job| DeregisterJob { job, purge, eval_id, eval_priority: None, no_shutdown_delay };
+                self.some_job().map(|job| Command::DeregisterJob(stop(job)))
             }
             Wish::Evaluate => self.some_job().map(|job| Command::EvaluateJob(EvaluateJob { job, eval_id })),
             Wish::StopAlloc => {
@@ -117,6 +118,7 @@ impl Cluster {
                 let eligibility = if self.happens(60) { Eligibility::Eligible } else { Eligibility::Ineligible };
                 self.some_node().map(|node_id| Command::SetEligibility(SetEligibility { node_id, eligibility }))
             }
+            Wish::Rollout(wish) => self.rollout_wish(wish, eval_id),
             Wish::Configure => {
                 let algorithm = if self.happens(50) { Algorithm::Spread } else { Algorithm::Binpack };
                 let config = SchedulerConfig { algorithm, ..SchedulerConfig::default() };
@@ -132,6 +134,7 @@ impl Cluster {
     pub(super) fn calm_down(&mut self) {
         self.trace.note(&self.clock(), "calm");
         self.is_calm = true;
+        self.after(0, Event::Tidy);
         self.servers.iter_mut().for_each(|server| server.is_up = true);
         for client in &mut self.clients {
             client.is_cut_off = false;

@@ -10,13 +10,14 @@ impl Cluster {
             let delay = self.between(0, 10);
             self.after(delay, Event::Work { term: self.leader.term, token });
         }
+        self.watch();
     }
 
     pub(super) fn work(&mut self, token: u64) {
         let term = self.leader.term;
         match self.leader.work(token, &self.state, self.now()) {
             Step::Submit(plan) => {
-                self.plans.push((term, token, plan));
+                self.plans.push((term, token, *plan));
                 let delay = self.latency();
                 self.after(delay, Event::CommitPlans);
             }
@@ -83,8 +84,14 @@ impl Cluster {
 
     pub(super) fn collect(&mut self) {
         let secs = Duration::from_secs;
-        let config =
-            GcConfig { interval: secs(20), evals: secs(60), batch_evals: secs(90), jobs: secs(120), nodes: secs(240) };
+        let config = GcConfig {
+            interval: secs(20),
+            evals: secs(60),
+            batch_evals: secs(90),
+            deployments: secs(60),
+            jobs: secs(120),
+            nodes: secs(240),
+        };
         let reap = gc::collect(&self.state, &config, false);
         if !gc::is_empty(&reap) {
             self.propose(Command::Reap(reap), Origin::User);

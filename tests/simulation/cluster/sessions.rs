@@ -98,6 +98,10 @@ impl Cluster {
             let delay = match intent {
                 Intent::Started(_) => self.between(10, 800),
                 Intent::Stopped(_) => self.between(10, 3000),
+                Intent::Joined(run, _) => {
+                    self.judge_later(client, alloc, run);
+                    continue;
+                }
             };
             self.after(delay, Event::Intended { client, alloc, intent });
         }
@@ -110,15 +114,24 @@ impl Cluster {
         }
         let now = self.now().wall;
         let moved = match intent {
+            Intent::Joined(..) => false,
             Intent::Stopped(run) => self.clients[client].moved(alloc, run, ClientStatus::Complete, now),
             Intent::Started(run) => {
                 let started = self.clients[client].moved(alloc, run, ClientStatus::Running, now);
-                let is_batch = self.state.alloc(&alloc).is_some_and(|alloc| alloc.job.r#type == "batch");
+                let found = self.state.alloc(&alloc).cloned();
+                let is_batch = found.as_ref().is_some_and(|alloc| alloc.job.r#type == "batch");
+                // Left alone it crashes only as long as that keeps a deployment from ending well, or it would for ever.
+                let crashes = found.is_some_and(|alloc| {
+                    workload::temper(&alloc.job) == Temper::Crashes && (!self.is_calm || alloc.deployment_id.is_some())
+                });
                 let fails = !self.is_calm && self.happens(if is_batch { 20 } else { 10 });
-                if started && (is_batch || fails) {
-                    let status = if fails { ClientStatus::Failed } else { ClientStatus::Complete };
-                    let lasts = self.between(500, 40_000);
+                if started && (is_batch || fails || crashes) {
+                    let status = if fails || crashes { ClientStatus::Failed } else { ClientStatus::Complete };
+                    let lasts = if crashes { self.between(200, 1500) } else { self.between(500, 40_000) };
                     self.after(lasts, Event::Ends { client, alloc, run, status });
+                }
+                if started {
+                    self.judge_later(client, alloc, run);
                 }
                 started
             }

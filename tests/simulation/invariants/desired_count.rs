@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use orch_model::allocation::{AllocPort, ClientStatus};
+use orch_model::deployment::DeploymentStatus;
 use orch_model::evaluation::{Evaluation, Trigger};
-use orch_model::job::JobType;
+use orch_model::job::{JobType, TaskGroup};
 use orch_model::seed::Seed;
 use orch_model::{EvalId, Job, JobKey, Timestamp};
 use orch_scheduler::{Memo, Overlay, Request, schedule};
@@ -45,10 +46,19 @@ fn check_counts(state: &State, job: &Job) {
             .count();
         let wanted = usize::try_from(group.count).unwrap();
         assert!(held <= wanted, "{}.{} wants {wanted} and has {held}", job.id, group.name);
-        if held < wanted && !job.all_at_once {
+        if held < wanted && !job.all_at_once && !is_held(state, job, group) {
             check_no_room(state, job, position);
         }
     }
+}
+
+/// Whether nothing is added to a group because its current version was given up.
+fn is_held(state: &State, job: &Job, group: &TaskGroup) -> bool {
+    let takes_steps = group.update.as_ref().is_some_and(|update| update.max_parallel() > 0);
+    let latest = state.latest_deployment(&job.key());
+    let is_failed =
+        latest.is_some_and(|latest| latest.job == job.version_key() && latest.status == DeploymentStatus::Failed);
+    takes_steps && is_failed && job.kind() == Some(JobType::Service)
 }
 
 /// No node that may be used could take one more instance of a group.

@@ -2,10 +2,12 @@
 
 use crate::cluster::Cluster;
 
+mod deployments_end;
 mod desired_count;
 mod evaluations_end;
 mod nothing_left_over;
 mod registrations;
+pub(crate) mod rolling_limits;
 mod running_as_wanted;
 mod sound_state;
 mod superseded;
@@ -24,6 +26,7 @@ pub(crate) fn after_entry(cluster: &mut Cluster) {
 /// Checks what holds at rest.
 pub(crate) fn at_rest(cluster: &mut Cluster) {
     evaluations_end::check(&cluster.state, &cluster.leader);
+    deployments_end::check(&cluster.state);
     unique_names::check(&cluster.state);
     desired_count::check(&cluster.state, cluster.now().wall);
     nothing_left_over::check(&cluster.state);

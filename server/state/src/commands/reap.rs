@@ -4,7 +4,7 @@ use orch_model::allocation::ClientStatus;
 use orch_model::deployment::DeploymentStatus;
 use orch_model::job::{JobStatus, JobType};
 use orch_model::node::NodeStatus;
-use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Job, JobKey, NodeId};
+use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, JobKey, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::Reply;
@@ -108,10 +108,9 @@ impl State {
     ///
     /// One that failed is kept while its version is the job's: without it, that version would be rolled out again.
     pub fn may_forget_deployment(&self, deployment: &Deployment) -> bool {
-        let is_current = |job: &Job| !job.stop && job.version_key() == deployment.job;
-        let holds = deployment.status == DeploymentStatus::Failed
-            && self.job(deployment.job_key()).is_some_and(|job| is_current(job));
-        let has_ended = !deployment.is_active() && !holds;
-        has_ended && self.allocs_of_deployment(&deployment.id).all(|alloc| alloc.is_terminal())
+        let is_current = self.job(deployment.job_key()).is_some_and(|job| job.version_key() == deployment.job);
+        let holds = is_current && deployment.status == DeploymentStatus::Failed;
+        let mut allocs = self.allocs_of_deployment(&deployment.id);
+        !deployment.is_active() && !holds && allocs.all(|alloc| alloc.is_terminal())
     }
 }

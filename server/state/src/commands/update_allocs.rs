@@ -59,10 +59,17 @@ fn take_over(tx: &mut Tx<'_>, node: &NodeId, update: &AllocUpdate) -> Option<(Jo
     if alloc.client_status == old.client_status && alloc.tasks == old.tasks && !health_moved {
         return None;
     }
-    let trigger = follow_up(&old, &alloc);
+    let trigger = follow_up(&old, &alloc).or_else(|| ended_for_newer(tx, &old, &alloc).then_some(Trigger::AllocStop));
     let key = alloc.job_key();
     tx.put_alloc(alloc, false);
     Some((key, trigger))
+}
+
+/// Whether the allocation has ended while its job wants another version, which may have waited for its name.
+fn ended_for_newer(tx: &Tx<'_>, old: &Allocation, new: &Allocation) -> bool {
+    let has_ended = new.client_status.is_terminal() && !old.client_status.is_terminal() && !new.desired.is_stop();
+    let is_outdated = |job: &orch_model::Job| !job.stop && job.version_key() != new.job.version_key();
+    tx.knows_deployments() && has_ended && tx.state.job(&new.job_key()).is_some_and(|job| is_outdated(job))
 }
 
 /// Why the job must be looked at now that an allocation went from `old` to `new`.

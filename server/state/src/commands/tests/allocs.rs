@@ -43,6 +43,16 @@ fn what_follows_an_end_depends_on_the_kind_of_job_and_on_whether_it_was_wanted()
 }
 
 #[test]
+fn batch_work_of_an_older_version_that_is_done_makes_way_for_the_newer() {
+    let mut log = placed(batch());
+    let mut newer = batch();
+    newer.task_groups[0].tasks[0].env.insert("VERSION".into(), "2".into());
+    log.register(newer, 7);
+    let evals = log.report(1, ClientStatus::Complete);
+    assert_eq!(log.eval(evals[0]).trigger, Trigger::AllocStop);
+}
+
+#[test]
 fn several_ends_of_one_job_in_one_entry_make_one_evaluation() {
     let mut log = placed(testing::job("web", 2));
     let mut updates = Vec::new();
