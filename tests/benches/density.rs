@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use orch_tests::report::{self};
-use orch_tests::{Api, Cluster, processes, wait};
+use orch_tests::report;
+use orch_tests::{Api, Cluster, jobs, processes, wait};
 use serde_json::{Value, json};
 
 /// A node with room for all of them.
@@ -137,21 +137,12 @@ fn wait_running(api: &Api, job: &str, count: usize) -> Result<()> {
     })
 }
 
-/// A service of `count` tasks that sleep.
+/// A service of `count` tasks that sleep, started and changed all at once.
 fn sleepers(id: &str, count: usize) -> Value {
-    json!({
-        "ID": id, "Name": id, "Type": "service", "Datacenters": ["*"],
-        "TaskGroups": [{
-            "Name": "main", "Count": count,
-            "EphemeralDisk": { "SizeMB": 10 },
-            "Update": { "MaxParallel": 0 },
-            "Tasks": [{
-                "Name": "main", "Driver": "raw_exec",
-                "Config": { "command": "/bin/sleep", "args": ["100000"] },
-                "KillTimeout": 1_000_000_000_u64,
-                "Resources": { "CPU": 1, "MemoryMB": 10 },
-                "LogConfig": { "MaxFiles": 1, "MaxFileSizeMB": 1 },
-            }],
-        }],
-    })
+    let mut job = jobs::sleeper(id);
+    let group = &mut job["TaskGroups"][0];
+    group["Count"] = json!(count);
+    group["Update"] = json!({ "MaxParallel": 0 });
+    group["Tasks"][0]["Resources"]["CPU"] = json!(1);
+    job
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::agent::RPC_PORT;
-use crate::api::{Api, text};
+use crate::api::Api;
 use crate::cluster::Cluster;
 use crate::processes;
 use crate::wait::wait_within;
@@ -144,7 +144,7 @@ impl Churn {
         let id = format!("churn-{number}");
         let parallel = self.count.div_ceil(4);
         json!({
-            "ID": id, "Name": text(&json!(id)), "Type": "service", "Datacenters": ["*"],
+            "ID": id, "Name": id, "Type": "service", "Datacenters": ["*"],
             "TaskGroups": [{
                 "Name": "main", "Count": self.count,
                 "EphemeralDisk": { "SizeMB": 10 },
