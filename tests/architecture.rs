@@ -33,12 +33,31 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "orch-http",
         ],
     ),
-    ("orch-client", &["orch-model", "orch-proto", "orch-wal", "orch-driver", "orch-host", "orch-http", "orch-api"]),
+    // Fetching and rendering bring heavy libraries of their own, and know nothing of jobs.
+    ("orch-artifact", &["orch-host"]),
+    ("orch-template", &[]),
+    (
+        "orch-client",
+        &[
+            "orch-model",
+            "orch-proto",
+            "orch-wal",
+            "orch-driver",
+            "orch-host",
+            "orch-http",
+            "orch-api",
+            "orch-artifact",
+            "orch-template",
+        ],
+    ),
     ("orch-driver", &["orch-model"]),
     ("orch-host", &[]),
     ("orch-supervisor", &["orch-driver", "orch-model", "orch-host"]),
     ("orch-driver-raw-exec", &["orch-driver", "orch-model", "orch-host", "orch-supervisor"]),
     ("orch-driver-mock", &["orch-driver", "orch-model", "orch-host", "orch-supervisor"]),
+    ("orch-driver-exec", &["orch-driver", "orch-model", "orch-host", "orch-supervisor"]),
+    ("orch-driver-docker", &["orch-driver", "orch-model", "orch-host"]),
+    ("orch-driver-wasm", &["orch-driver", "orch-model", "orch-host", "orch-supervisor"]),
     ("orch-config", &["orch-hcl", "orch-model", "orch-server", "orch-client", "orch-http"]),
 ];
 
@@ -63,7 +82,7 @@ const STAYS_OUT: &[(&str, &[&str])] = &[
 ];
 
 /// Where `unsafe` may stand, by the folder of the crate.
-const UNSAFE: [&str; 3] = ["drivers/host", "drivers/supervisor", "drivers/exec"];
+const UNSAFE: [&str; 4] = ["drivers/host", "drivers/supervisor", "drivers/exec", "drivers/wasm"];
 
 /// The most lines that a file may have.
 const MOST_LINES: usize = 600;

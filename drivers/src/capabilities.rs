@@ -9,6 +9,8 @@ pub struct Capabilities {
     pub signals: bool,
     /// Commands can be run inside a task.
     pub exec: bool,
+    /// What a job mounts appears under paths of the task's own.
+    pub mounts: bool,
     /// How a task's files are kept apart from the host's.
     pub fs_isolation: FsIsolation,
     /// The driver writes the task's output to log files.

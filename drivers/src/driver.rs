@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::capabilities::Capabilities;
 use crate::error::Error;
+use crate::exec::{ExecSession, ExecSpec};
 use crate::handle::{ExitStatus, TaskHandle, TaskStats};
 use crate::spec::{TaskId, TaskSpec};
 
@@ -48,6 +49,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
 
     /// Sends a signal by name, such as `SIGHUP`.
     async fn signal(&self, task: &TaskId, signal: &str) -> Result<(), Error>;
+
+    /// Runs a command inside a task that runs; for drivers whose [`Capabilities::exec`] says so.
+    async fn exec(&self, task: &TaskId, spec: ExecSpec) -> Result<ExecSession, Error> {
+        let _unused = (task, spec);
+        Err(Error::Unsupported { driver: self.name(), operation: "commands inside tasks" })
+    }
 
     /// How much the task uses now.
     async fn stats(&self, task: &TaskId) -> Result<TaskStats, Error>;

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use orch_model::job::DnsConfig;
 use orch_model::{AllocId, MebiBytes, Mhz};
 use serde::{Deserialize, Serialize};
 
 /// One run of a task: its allocation, its name, and the how-manieth start of it this is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
     /// The allocation.
     pub alloc_id: AllocId,
@@ -25,12 +27,16 @@ impl fmt::Display for TaskId {
 }
 
 /// Everything a driver needs to start a task. All interpolation is done.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct TaskSpec {
     /// Which run of which task.
     pub id: TaskId,
+    /// The job's namespace, for labels.
+    pub namespace: String,
     /// The job's id, for labels.
     pub job_id: String,
+    /// The job's name, for labels.
+    pub job_name: String,
     /// The group's name, for labels.
     pub group: String,
     /// The driver's own configuration, as the job says it.
@@ -45,6 +51,77 @@ pub struct TaskSpec {
     pub dirs: TaskDirs,
     /// Where its output goes.
     pub logs: LogSpec,
+    /// Directories and files of the host that it sees under other paths; those of its own directories are not among them.
+    pub mounts: Vec<TaskMount>,
+    /// The ports that its group was given.
+    pub ports: Vec<TaskPort>,
+    /// Name servers instead of the host's.
+    pub dns: Option<DnsConfig>,
+    /// Where a driver tells what takes long before the task runs.
+    pub progress: Progress,
+}
+
+/// Something of the host that a task sees under a path of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskMount {
+    /// The directory or file on the host; absolute, and it exists.
+    pub host_path: PathBuf,
+    /// Where the task sees it: an absolute path in the task's own root. A driver without a root of its own for tasks cannot honour it.
+    pub task_path: PathBuf,
+    /// Whether the task may only read.
+    pub read_only: bool,
+    /// Whether mounts made later below it are seen on the other side.
+    pub propagation: Propagation,
+}
+
+/// Whether mounts made later below a mount are seen on the other side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Propagation {
+    /// Neither way.
+    #[default]
+    Private,
+    /// The task sees those of the host.
+    HostToTask,
+    /// Both ways.
+    Bidirectional,
+}
+
+/// A port that a task's group was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskPort {
+    /// Its name in the job.
+    pub label: String,
+    /// The address of the host that it is on.
+    pub host_ip: IpAddr,
+    /// Its number on the host.
+    pub host: u16,
+    /// Its number inside a network of the task's own; the host's number where the job names none.
+    pub inside: u16,
+}
+
+/// Where a driver tells what takes long before a task runs, such as the download of an image.
+#[derive(Clone, Default)]
+pub struct Progress(Option<std::sync::Arc<dyn Fn(String) + Send + Sync>>);
+
+impl Progress {
+    /// Tells to `tell`, which must return at once; what is told becomes a `Driver` event of the task.
+    pub fn new(tell: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self(Some(std::sync::Arc::new(tell)))
+    }
+
+    /// Tells `text`, a short sentence.
+    pub fn tell(&self, text: impl Into<String>) {
+        if let Some(tell) = &self.0 {
+            tell(text.into());
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Progress(told)" } else { "Progress(not told)" })
+    }
 }
 
 /// How much a task may use.

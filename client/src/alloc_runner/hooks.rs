@@ -219,6 +219,7 @@ fn spec(setup: &TaskSetup, made: Made) -> Result<TaskSpec, PrepareError> {
         limits: limits(setup, task)?,
         dirs: dir.task(&task.name),
         logs: log_spec(dir, task.log_config.as_ref()),
+        ..TaskSpec::default()
     })
 }
 

@@ -1,10 +1,9 @@
 //! Agents that go and come back, and what they find.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orch_driver::{Driver, TaskDirs, TaskId, TaskLimits, TaskSpec};
+use orch_driver::{Driver, TaskId, TaskSpec};
 use orch_model::allocation::{ClientStatus, DesiredStatus};
 use orch_model::document;
 use orch_wal::{Journal, JournalOptions, RealDisk};
@@ -116,12 +115,7 @@ async fn orphan(machine: &Machine) {
         id,
         job_id: "gone".into(),
         group: "web".into(),
-        config: BTreeMap::new(),
-        env: BTreeMap::new(),
-        user: None,
-        limits: TaskLimits::default(),
-        dirs: TaskDirs::default(),
-        logs: orch_driver::LogSpec::default(),
+        ..TaskSpec::default()
     };
     machine.driver.start(spec).await.unwrap();
     std::fs::create_dir_all(machine.alloc_dir(alloc_id(77)).join("app/local")).unwrap();

@@ -108,7 +108,7 @@ impl Driver for MockDriver {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { signals: true, exec: false, fs_isolation: FsIsolation::None, logs: true }
+        Capabilities { signals: true, exec: false, mounts: false, fs_isolation: FsIsolation::None, logs: true }
     }
 
     async fn fingerprint(&self) -> Fingerprint {

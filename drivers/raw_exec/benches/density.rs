@@ -155,10 +155,10 @@ fn spec(root: &Path) -> TaskSpec {
         group: "group".to_owned(),
         config: serde_json::from_value(serde_json::json!({"command": "/bin/sleep", "args": ["1000000"]})).unwrap(),
         env: variables.chain([path]).collect::<BTreeMap<_, _>>(),
-        user: None,
         limits: TaskLimits { cpu: Mhz(20), node_cpu: Mhz(4000), memory: MebiBytes(16), ..TaskLimits::default() },
         dirs,
         logs: LogSpec { dir: logs, max_files: 10, max_file_bytes: 10 << 20, disabled: false },
+        ..TaskSpec::default()
     }
 }
 

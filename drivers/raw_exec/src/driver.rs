@@ -55,7 +55,7 @@ impl Driver for RawExec {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { signals: true, exec: false, fs_isolation: FsIsolation::None, logs: true }
+        Capabilities { signals: true, exec: false, mounts: false, fs_isolation: FsIsolation::None, logs: true }
     }
 
     async fn fingerprint(&self) -> Fingerprint {

@@ -113,10 +113,10 @@ impl<'f> Bench<'f> {
             group: "checks".to_owned(),
             config,
             env: self.fixture.env(),
-            user: None,
             limits: TaskLimits { cpu: Mhz(100), node_cpu: Mhz(4000), memory: MebiBytes(64), ..TaskLimits::default() },
             dirs: TaskDirs { task, local, secrets, shared },
             logs: LogSpec { dir: logs, max_files: 2, max_file_bytes: 1 << 20, disabled: false },
+            ..TaskSpec::default()
         })
     }
 

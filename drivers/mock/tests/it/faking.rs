@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use orch_driver::{Driver, Error, ExitStatus, LogSpec, TaskDirs, TaskId, TaskLimits, TaskSpec};
+use orch_driver::{Driver, Error, ExitStatus, LogSpec, TaskId, TaskSpec};
 use orch_driver_mock::MockDriver;
 use orch_model::AllocId;
 use serde_json::{Value, json};
@@ -14,11 +14,8 @@ fn spec(config: Value, logs: &Path) -> TaskSpec {
         job_id: "job".to_owned(),
         group: "group".to_owned(),
         config: serde_json::from_value(config).unwrap(),
-        env: [].into(),
-        user: None,
-        limits: TaskLimits::default(),
-        dirs: TaskDirs::default(),
         logs: LogSpec { dir: logs.to_owned(), max_files: 1, max_file_bytes: 1 << 20, disabled: false },
+        ..TaskSpec::default()
     }
 }
 

@@ -82,10 +82,10 @@ impl Node {
             group: "group".to_owned(),
             config: serde_json::from_value(config).unwrap(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-            user: None,
             limits: TaskLimits { cpu: Mhz(512), node_cpu: Mhz(4000), memory: MebiBytes(64), ..TaskLimits::default() },
             dirs: TaskDirs { shared: task.clone(), task, local, secrets },
             logs: LogSpec { dir: logs, max_files: 2, max_file_bytes: 1 << 20, disabled: false },
+            ..TaskSpec::default()
         }
     }
 
