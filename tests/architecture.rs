@@ -58,12 +58,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("orch-driver-exec", &["orch-driver", "orch-model", "orch-host", "orch-supervisor"]),
     ("orch-driver-docker", &["orch-driver", "orch-model", "orch-host"]),
     ("orch-driver-wasm", &["orch-driver", "orch-model", "orch-host", "orch-supervisor"]),
-    ("orch-config", &["orch-hcl", "orch-model", "orch-server", "orch-client", "orch-http"]),
+    ("orch-config", &["orch-hcl", "orch-model", "orch-server", "orch-client", "orch-template", "orch-http"]),
 ];
 
 /// What a crate's tests may use beyond that: who gives it what it works on.
 const TESTS_MAY_USE: &[(&str, &str)] = &[
     ("orch-client", "orch-driver-mock"),
+    // A real engine, which end-to-end tests start as well.
+    ("orch-driver-docker", "orch-tests"),
     // `apply` must refuse nothing that the scheduler made from the same snapshot.
     ("orch-state", "orch-scheduler"),
 ];

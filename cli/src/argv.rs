@@ -21,6 +21,8 @@ pub(crate) fn rewrite(root: &Command, args: impl IntoIterator<Item = OsString>) 
     let mut command = root;
     let mut path = vec![root.get_name().to_owned()];
     let mut rewritten = Vec::new();
+    // Words that are neither commands nor flags.
+    let mut words = 0;
     let mut args = args.into_iter();
     while let Some(argument) = args.next() {
         let Some(text) = argument.to_str() else {
@@ -40,6 +42,14 @@ pub(crate) fn rewrite(root: &Command, args: impl IntoIterator<Item = OsString>) 
                 let names = command.get_subcommands().filter(|known| !known.is_hide_set()).map(Command::get_name);
                 let nearest = nearest(text, names).map(str::to_owned);
                 return Err(Mistake::UnknownCommand { given: text.to_owned(), within: path.join(" "), nearest });
+            } else {
+                if command.get_positionals().nth(words).is_some_and(Arg::is_trailing_var_arg_set) {
+                    // From here on the words, flags among them, are another program's.
+                    rewritten.extend([OsString::from("--"), argument]);
+                    rewritten.extend(args);
+                    break;
+                }
+                words += 1;
             }
             rewritten.push(argument);
             continue;
@@ -104,29 +114,10 @@ pub(crate) fn nearest<'w>(given: &str, known: impl IntoIterator<Item = &'w str>)
     let allowed = (given.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|word| (distance(given, word), word))
+        .map(|word| (strsim::osa_distance(given, word), word))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, word)| word)
-}
-
-/// How many insertions, removals, replacements and swaps of neighbours lead from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }
 
 #[cfg(test)]
@@ -158,6 +149,9 @@ mod tests {
             ("job plan -diff=false web.hcl", "job plan --diff=false web.hcl"),
             ("job plan -diff web.hcl", "job plan --diff web.hcl"),
             ("job status -- -odd", "job status -- -odd"),
+            ("alloc exec -i=false abcd -task app ls -l", "alloc exec -i=false abcd --task=app -- ls -l"),
+            ("exec -it abcd sh -c -i", "exec --it abcd -- sh -c -i"),
+            ("exec abcd -- ls -l", "exec abcd -- ls -l"),
         ] {
             assert_eq!(rewritten(line).as_deref(), Ok(expected), "{line}");
         }

@@ -1,6 +1,7 @@
-//! The one binary: commands that talk to an agent, the agent itself, and the supervisor that it starts.
+//! The one binary: commands that talk to an agent, the agent itself, and the processes that it starts: supervisor, Wasm tasks, commands
+//! in tasks, fetches.
 //!
-//! The supervisor forks, so it is entered before anything else exists: no runtime, no thread, no parsed command line.
+//! Those fork or give up rights, so they are entered before anything else exists: no runtime, no thread, no parsed command line.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
@@ -13,6 +14,7 @@ mod output;
 mod resolve;
 
 mod explain;
+mod interactive;
 mod monitor;
 mod rollout;
 
@@ -36,8 +38,12 @@ const AGENT: &str = "agent";
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if args.first().is_some_and(|first| first == SUPERVISOR) {
-        return supervise(args.into_iter().skip(1));
+    match args.first().and_then(|first| first.to_str()) {
+        Some(SUPERVISOR) => return supervise(args.into_iter().skip(1)),
+        Some(orch_supervisor::enter::MODE) => return orch_supervisor::enter::main(),
+        Some(orch_driver_wasm::CHILD) => return orch_driver_wasm::child_main(),
+        Some(orch_artifact::CHILD) => return orch_artifact::child_main(),
+        _ => {}
     }
     if std::process::id() == 1 && args.first().is_some_and(|first| first == AGENT) {
         return contain(args);

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::unistd::{Uid, User};
 use orch_driver::TaskDirs;
@@ -71,9 +72,36 @@ impl AllocDir {
         Ok(())
     }
 
-    /// Unmounts what is mounted in a task's directory, so that its secrets are gone.
+    /// Moves what an earlier allocation of this node left: the shared data, and `local` of each of these tasks. May be repeated.
+    pub(crate) fn take_over(&self, earlier: &Self, tasks: &[String]) -> Result<(), Error> {
+        self.make_shared(false)?;
+        crate::snapshot::parts(self, tasks).try_for_each(|part| self.put(&earlier.root.join(&part), &part))
+    }
+
+    /// Moves the directory `from` to `part` of this allocation, in place of what is there; nothing if there is no `from`.
+    pub(crate) fn put(&self, from: &Path, part: &str) -> Result<(), Error> {
+        if !fs::symlink_metadata(from).is_ok_and(|found| found.is_dir()) {
+            return Ok(());
+        }
+        let to = self.root.join(part);
+        if let Some(parent) = to.parent().filter(|parent| !parent.exists()) {
+            make(parent, 0o755)?;
+        }
+        match fs::remove_dir_all(&to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", to)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        fs::rename(from, &to).map_err(Error::io("move an earlier allocation's data to", to))
+    }
+
+    /// Unmounts what this agent mounted in a task's directory, so that its secrets are gone.
     pub(crate) fn unmount_task(&self, task: &str) -> Result<(), Error> {
-        unmount(&self.root.join(task))
+        let secrets = self.root.join(task).join("secrets");
+        match nix::mount::umount2(&secrets, nix::mount::MntFlags::MNT_DETACH) {
+            // Nothing was mounted there, or the agent may mount nothing.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT | Errno::EPERM) => Ok(()),
+            Err(errno) => Err(Error::io("unmount", secrets)(errno.into())),
+        }
     }
 
     /// Removes everything. May be repeated.

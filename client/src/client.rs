@@ -17,9 +17,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Channels};
+use crate::alloc_metrics;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
+use crate::disk_watch;
 use crate::error::Error;
 use crate::fingerprint;
 use crate::handle::{Handle, Ties};
@@ -29,6 +31,7 @@ use crate::session::{Greeting, Session};
 use crate::state::LocalState;
 use crate::telemetry;
 use crate::transport::Transport;
+use crate::volumes::Volumes;
 
 /// How many events of the session, words to it, and requests of others may wait.
 const QUEUE: usize = 16;
@@ -61,16 +64,24 @@ impl Client {
         remembered.meta.boot_id = boot_id;
         state.put_meta(&remembered.meta);
 
+        let volumes = Volumes::new(&config, state.clone(), std::mem::take(&mut remembered.volumes));
         let mut node = fingerprint::describe(&config, &identity);
+        volumes.describe(&mut node);
         fingerprint::first_drivers(&drivers, clock, &mut node).await;
         info!(node_id = %identity.node_id, name = node.name, "client is set up");
         let (description, described) = watch::channel(Arc::new(node));
+        let (channel, connected) = watch::channel(None);
+        let tasks = TaskTracker::new();
         let context = Arc::new(Context {
             node_id: identity.node_id,
             clock,
             state: state.clone(),
             drivers: drivers.clone(),
             description: described.clone(),
+            volumes,
+            fetcher: orch_artifact::Fetcher::new(config.artifacts.clone()),
+            connected: connected.clone(),
+            streams: tasks.clone(),
             config,
         });
 
@@ -86,9 +97,7 @@ impl Client {
         let (events, session_events) = mpsc::channel(QUEUE);
         let (outgoing, session_outgoing) = mpsc::channel(QUEUE);
         let (requests, agent_requests) = mpsc::channel(QUEUE);
-        let (channel, connected) = watch::channel(None);
         let router = Arc::new(OnceLock::new());
-        let tasks = TaskTracker::new();
         let registry = Registry::default();
         let leaving = Arc::<AtomicBool>::default();
 
@@ -108,9 +117,10 @@ impl Client {
         };
         let channels = Channels { session: session_events, outgoing, requests: agent_requests, greeting, servers };
         let agent = Agent::new(Arc::clone(&context), channels, registry.clone(), remembered, rebooted);
-        let ties = Ties { requests, connected, known_servers: server_list, router, leaving };
+        let ties =
+            Ties { requests, connected, known_servers: server_list, router, leaving, describe: description.clone() };
         let handle = Handle::new(context, registry, tasks.clone(), ties);
-        let measured = handle.context.config.telemetry.node.then(|| handle.clone());
+        let measured = handle.clone();
         Ok((handle, Service { agent, session, state, drivers, clock, description, tasks, measured }))
     }
 }
@@ -125,8 +135,8 @@ pub struct Service {
     clock: Clock,
     description: watch::Sender<Arc<NodeDescription>>,
     tasks: TaskTracker,
-    /// Where the machine is measured for its metrics, if it is.
-    measured: Option<Handle>,
+    /// Where machine and allocations are measured.
+    measured: Handle,
 }
 
 impl Service {
@@ -140,9 +150,13 @@ impl Service {
         let mut beside = JoinSet::new();
         beside.spawn(session.run(session_end.clone()));
         beside.spawn(fingerprint::watch_drivers(drivers, clock, description, session_end.clone()));
-        if let Some(handle) = measured {
-            beside.spawn(telemetry::publish_node(handle, session_end.clone()));
+        if measured.context.config.telemetry.node {
+            beside.spawn(telemetry::publish_node(measured.clone(), session_end.clone()));
         }
+        if measured.context.config.telemetry.allocations {
+            beside.spawn(alloc_metrics::publish(measured.clone(), session_end.clone()));
+        }
+        beside.spawn(disk_watch::watch(measured, session_end.clone()));
         let flusher = JoinSet::from_iter([state.keep_flushed(flush_end.clone())]);
         let mut events_left = Box::pin(agent.run(shutdown)).await;
         session_end.cancel();

@@ -71,12 +71,56 @@ pub struct Config {
     pub env_denylist: BTreeSet<String>,
     /// The host's environment, of which tasks of drivers without isolation see what is not denied.
     pub host_env: BTreeMap<String, String>,
+    /// Users that tasks may not run as, by name or number; by default [`Config::USER_DENYLIST`].
+    pub user_denylist: BTreeSet<String>,
+    /// Drivers whose tasks' users are checked; by default [`Config::USER_CHECKED_DRIVERS`].
+    pub user_checked_drivers: BTreeSet<String>,
+    /// Directories of the host that jobs may ask for as volumes, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
+    /// Where the directories of dynamic host volumes are made; outside of it none is ever removed.
+    pub host_volumes_dir: PathBuf,
+    /// How artifacts are fetched.
+    pub artifacts: orch_artifact::Config,
+    /// How templates are rendered.
+    pub templates: TemplateConfig,
+    /// Whether nobody may run commands inside tasks of this node; by default they may.
+    pub disable_remote_exec: bool,
+    /// How often the size of an allocation's files is compared with what its job asked for; by default every minute.
+    pub disk_watch_interval: Duration,
     /// When ended allocations give up their directory.
     pub gc: GcConfig,
     /// What is measured for its own sake.
     pub telemetry: TelemetryConfig,
     /// Whether state may be lost with the machine: writes are not flushed to the disk.
     pub dev: bool,
+}
+
+/// A directory of the host that jobs may ask for as a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostVolume {
+    /// The directory; absolute.
+    pub path: PathBuf,
+    /// Whether tasks may only read it.
+    pub read_only: bool,
+}
+
+/// How templates are rendered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TemplateConfig {
+    /// How long changes are collected before templates are rendered again, where their jobs do not say; by default not at all.
+    pub wait: Option<orch_template::Wait>,
+    /// What a job may say of that, at least and at most; by default anything.
+    pub wait_bounds: Option<orch_template::Wait>,
+}
+
+impl TemplateConfig {
+    /// What a job says of waiting, within what the operator allows.
+    pub(crate) fn bounded(&self, wait: orch_template::Wait) -> orch_template::Wait {
+        let Some(bounds) = self.wait_bounds else { return wait };
+        let most = bounds.max.max(bounds.min);
+        let min = wait.min.clamp(bounds.min, most);
+        orch_template::Wait { min, max: wait.max.clamp(bounds.min, most).max(min) }
+    }
 }
 
 /// When ended allocations give up their directory, logs included; the oldest go first.
@@ -115,11 +159,13 @@ pub struct TelemetryConfig {
     pub interval: Duration,
     /// Whether the machine is: processor, memory, disks, uptime. By default not.
     pub node: bool,
+    /// Whether each task that runs is: processor, memory, reads and writes. By default not.
+    pub allocations: bool,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), node: false }
+        Self { interval: Duration::from_secs(1), node: false, allocations: false }
     }
 }
 
@@ -143,8 +189,16 @@ impl Config {
         "VAULT_TOKEN",
     ];
 
+    /// Users that tasks may not run as, unless the operator says otherwise.
+    pub const USER_DENYLIST: [&'static str; 2] = ["root", "Administrator"];
+
+    /// Drivers whose tasks' users are checked, unless the operator says otherwise: those that keep tasks apart from the host.
+    pub const USER_CHECKED_DRIVERS: [&'static str; 3] = ["exec", "java", "qemu"];
+
     /// The defaults, with these directories.
     pub fn new(state_dir: PathBuf, alloc_dir: PathBuf) -> Self {
+        let artifacts = orch_artifact::Config::new("/proc/self/exe", alloc_dir.join(".artifacts"));
+        let host_volumes_dir = alloc_dir.with_file_name("host_volumes");
         Self {
             state_dir,
             alloc_dir,
@@ -176,6 +230,14 @@ impl Config {
             offline_restart_delay: Duration::from_secs(30),
             env_denylist: Self::ENV_DENYLIST.iter().map(|name| (*name).to_owned()).collect(),
             host_env: BTreeMap::new(),
+            user_denylist: Self::USER_DENYLIST.iter().map(|name| (*name).to_owned()).collect(),
+            user_checked_drivers: Self::USER_CHECKED_DRIVERS.iter().map(|name| (*name).to_owned()).collect(),
+            host_volumes: BTreeMap::new(),
+            host_volumes_dir,
+            artifacts,
+            templates: TemplateConfig::default(),
+            disable_remote_exec: false,
+            disk_watch_interval: Duration::from_secs(60),
             gc: GcConfig::default(),
             telemetry: TelemetryConfig::default(),
             dev: false,

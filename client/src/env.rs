@@ -1,6 +1,7 @@
 //! The environment of a task: where it is, who it is, which ports it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 
 use orch_driver::{FsIsolation, TaskDirs};
@@ -127,28 +128,43 @@ fn core_list(cores: &[u16]) -> String {
     ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-fn ports(env: &mut BTreeMap<String, String>, source: &Source<'_>) {
-    let Ok(ask) = source.group.ask() else { return };
-    for port in &source.alloc.ports {
-        let Some(asked) = ask.ports.get(usize::from(port.ask)) else { continue };
-        let label = &asked.label;
-        let clean = clean(label);
-        let to = match asked.to.recorded(port.value) {
+/// A port of an allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LabelledPort {
+    pub(crate) label: String,
+    /// The address on the host.
+    pub(crate) address: IpAddr,
+    /// The number on the host.
+    pub(crate) host: u16,
+    /// The number inside a network of the allocation's own; that on the host where the job names none.
+    pub(crate) inside: u16,
+}
+
+/// The ports of an allocation, in the order of its group.
+pub(crate) fn ports_of(alloc: &Allocation) -> impl Iterator<Item = LabelledPort> {
+    let asked = alloc.task_group().and_then(|group| group.ask().ok()).map(|ask| ask.ports).unwrap_or_default();
+    alloc.ports.iter().filter_map(move |port| {
+        let ask = asked.get(usize::from(port.ask))?;
+        let inside = match ask.to.recorded(port.value) {
             0 => port.value,
             to => to,
         };
-        let address = match port.address {
-            std::net::IpAddr::V4(ip) => format!("{ip}:{}", port.value),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]:{}", port.value),
-        };
-        let ip = port.address.to_string();
+        Some(LabelledPort { label: ask.label.clone(), address: port.address, host: port.value, inside })
+    })
+}
+
+fn ports(env: &mut BTreeMap<String, String>, source: &Source<'_>) {
+    for LabelledPort { label, address, host, inside } in ports_of(source.alloc) {
+        let clean = clean(&label);
+        let whole = std::net::SocketAddr::new(address, host).to_string();
+        let ip = address.to_string();
         env.insert(format!("NOMAD_IP_{clean}"), ip.clone());
-        env.insert(format!("NOMAD_PORT_{clean}"), to.to_string());
-        env.insert(format!("NOMAD_ADDR_{clean}"), address.clone());
-        env.insert(format!("NOMAD_HOST_PORT_{clean}"), port.value.to_string());
+        env.insert(format!("NOMAD_PORT_{clean}"), inside.to_string());
+        env.insert(format!("NOMAD_ADDR_{clean}"), whole.clone());
+        env.insert(format!("NOMAD_HOST_PORT_{clean}"), host.to_string());
         env.insert(format!("NOMAD_HOST_IP_{label}"), ip);
-        env.insert(format!("NOMAD_HOST_ADDR_{label}"), address);
-        env.insert(format!("NOMAD_ALLOC_PORT_{label}"), to.to_string());
+        env.insert(format!("NOMAD_HOST_ADDR_{label}"), whole);
+        env.insert(format!("NOMAD_ALLOC_PORT_{label}"), inside.to_string());
     }
 }
 

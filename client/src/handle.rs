@@ -36,6 +36,10 @@ pub struct Handle {
     router: Arc<OnceLock<Router>>,
     pub(crate) tasks: TaskTracker,
     leaving: Arc<AtomicBool>,
+    /// Where changes of the node's description are told.
+    pub(crate) describe: watch::Sender<Arc<NodeDescription>>,
+    /// What tasks that run used when they were last measured.
+    pub(crate) alloc_metrics: watch::Sender<Arc<str>>,
     pub(crate) samples: Arc<Mutex<Samples>>,
     /// Bounds how many directories are watched.
     pub(crate) watchers: Arc<Semaphore>,
@@ -56,11 +60,12 @@ pub(crate) struct Ties {
     pub(crate) known_servers: watch::Receiver<Vec<String>>,
     pub(crate) router: Arc<OnceLock<Router>>,
     pub(crate) leaving: Arc<AtomicBool>,
+    pub(crate) describe: watch::Sender<Arc<NodeDescription>>,
 }
 
 impl Handle {
     pub(crate) fn new(context: Arc<Context>, registry: Registry, tasks: TaskTracker, ties: Ties) -> Self {
-        let Ties { requests, connected, known_servers, router, leaving } = ties;
+        let Ties { requests, connected, known_servers, router, leaving, describe } = ties;
         Self {
             context,
             registry,
@@ -70,6 +75,8 @@ impl Handle {
             router,
             tasks,
             leaving,
+            describe,
+            alloc_metrics: watch::Sender::new("".into()),
             samples: Arc::default(),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
         }
@@ -94,6 +101,12 @@ impl Handle {
     pub fn set_router(&self, router: Router) {
         // A second router would be the same one: there is one per agent.
         let _already_set = self.router.set(router);
+    }
+
+    /// What each task that runs used when it was last measured, as lines that Prometheus reads; empty unless the agent was told to
+    /// measure that. What has ended is not among it.
+    pub fn allocation_metrics(&self) -> Arc<str> {
+        Arc::clone(&self.alloc_metrics.borrow())
     }
 
     /// Whether the agent has a session with a server.
@@ -143,7 +156,7 @@ impl Handle {
         let Some(runner) = &view.runner else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            runner.commands.send(command(reply)).await.ok()?;
+            runner.commands.send(Box::new(command(reply))).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(ANSWER_WITHIN, asked).await {

@@ -26,7 +26,9 @@ mod fingerprint;
 mod identity;
 
 mod agent;
+mod alloc_metrics;
 mod alloc_set;
+mod disk_watch;
 mod gc;
 mod outbox;
 mod registry;
@@ -36,7 +38,9 @@ mod alloc_dir;
 mod alloc_runner;
 mod env;
 mod interpolate;
+mod snapshot;
 mod state;
+mod volumes;
 
 mod session;
 

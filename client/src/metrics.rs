@@ -31,6 +31,7 @@ const COLLECTED: &str = "nomad.client.gc.collected";
 const ENDED: &str = "nomad.client.gc.ended";
 const DISK_USED: &str = "nomad.client.gc.disk_used_percent";
 const INODES_USED: &str = "nomad.client.gc.inodes_used_percent";
+const DISK_EXCEEDED: &str = "nomad.client.allocs.disk_exceeded";
 const DIR_REMOVED: &str = "nomad.client.gc.dir_removed";
 
 /// Figures of the machine: the end of their name, unit and meaning.
@@ -76,7 +77,12 @@ pub(crate) fn describe() {
     describe_gauge!(ENDED, Unit::Count, "Ended allocations that still have their directory");
     describe_gauge!(DISK_USED, Unit::Percent, "How much of the disk of the allocations is in use");
     describe_gauge!(INODES_USED, Unit::Percent, "How many of the inodes of that disk are in use");
+    describe_counter!(DISK_EXCEEDED, Unit::Count, "Allocations that came to use more of the disk than they asked for");
     describe_histogram!(DIR_REMOVED, Unit::Seconds, "How long the removal of an allocation's directory took");
+    for name in crate::alloc_runner::hook_names() {
+        let elapsed = format!("nomad.client.task_hook.{name}.elapsed");
+        describe_histogram!(elapsed, Unit::Seconds, "How long this step of preparing a task took");
+    }
     for (name, unit, meaning) in HOST {
         describe_gauge!(format!("nomad.client.host.{name}"), unit, meaning);
     }
@@ -88,8 +94,9 @@ pub(crate) fn describe() {
     }
 }
 
-/// A step of preparing tasks that went well or failed, by the step's name.
-pub(crate) fn task_hook(name: &'static str, success: bool) {
+/// A step of preparing tasks that went well or failed, by the step's name, and how long it took.
+pub(crate) fn task_hook(name: &'static str, success: bool, took: Duration) {
+    histogram!(format!("nomad.client.task_hook.{name}.elapsed")).record(took);
     let outcome = if success { "success" } else { "failed" };
     counter!(format!("nomad.client.task_hook.{name}.{outcome}")).increment(1);
 }
@@ -125,6 +132,11 @@ pub(crate) fn tasks_restarted(count: u64) {
 /// A task was killed for want of memory.
 pub(crate) fn task_oom_killed() {
     counter!(OOM_KILLED).increment(1);
+}
+
+/// An allocation came to use more of the disk than it asked for.
+pub(crate) fn disk_exceeded() {
+    counter!(DISK_EXCEEDED).increment(1);
 }
 
 /// How many allocations this node has, by how they are.

@@ -46,6 +46,12 @@ impl Registry {
         self.0.views.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// Those that run.
+    pub(crate) fn running(&self) -> Vec<AllocView> {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        views.values().filter(|view| view.status == ClientStatus::Running && view.runner.is_some()).cloned().collect()
+    }
+
     /// How many allocations there are, by status.
     pub(crate) fn counts(&self) -> BTreeMap<ClientStatus, u32> {
         let mut counts = BTreeMap::new();

@@ -3,13 +3,13 @@
 //! A change is in the file when the call returns, and so survives the end of the agent. A power failure ends the tasks as
 //! well, so flushing to the disk happens behind, see [`LocalState::keep_flushed`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use orch_driver::TaskHandle;
 use orch_model::allocation::TaskState;
-use orch_model::{AllocId, Allocation, StateIndex, document};
+use orch_model::{AllocId, Allocation, HostVolumeId, StateIndex, document};
 use orch_wal::{Journal, JournalOptions, RealDisk};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use tracing::{error, warn};
 use crate::alloc_runner::StoredHealth;
 use crate::config::Config;
 use crate::error::{Error, chain};
+use crate::volumes::StoredVolume;
 
 /// The newest format of the records that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -71,6 +72,7 @@ pub(crate) struct Remembered {
     pub(crate) meta: Meta,
     pub(crate) allocs: BTreeMap<AllocId, StoredAlloc>,
     pub(crate) tasks: BTreeMap<(AllocId, String), StoredTask>,
+    pub(crate) volumes: BTreeMap<HostVolumeId, StoredVolume>,
 }
 
 /// The journal of the agent; cheap to clone.
@@ -125,10 +127,32 @@ impl LocalState {
         document::decode(&bytes).ok()
     }
 
+    /// Remembers which artifacts of a task, by their number in the job, have been fetched.
+    pub(crate) fn put_fetched(&self, alloc_id: AllocId, task: &str, numbers: &BTreeSet<u32>) {
+        self.put(&fetched_key(alloc_id, task), numbers);
+    }
+
+    /// Which artifacts of a task have been fetched; none where that cannot be read, so they are fetched again.
+    pub(crate) fn fetched(&self, alloc_id: AllocId, task: &str) -> BTreeSet<u32> {
+        let bytes = self.journal.get(&fetched_key(alloc_id, task)).ok().flatten();
+        bytes.and_then(|bytes| document::decode(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Remembers a dynamic host volume.
+    pub(crate) fn put_volume(&self, id: HostVolumeId, stored: &StoredVolume) {
+        self.put(&volume_key(id), stored);
+    }
+
+    /// Forgets a dynamic host volume.
+    pub(crate) fn forget_volume(&self, id: HostVolumeId) {
+        self.delete(&volume_key(id));
+    }
+
     /// Forgets an allocation's tasks and its health.
     pub(crate) fn forget_tasks(&self, alloc_id: AllocId, tasks: impl IntoIterator<Item = String>) {
         for task in tasks {
             self.delete(&task_key(alloc_id, &task));
+            self.delete(&fetched_key(alloc_id, &task));
         }
         self.delete(&health_key(alloc_id));
     }
@@ -189,6 +213,14 @@ fn alloc_key(alloc_id: AllocId) -> Vec<u8> {
     format!("alloc/{alloc_id}").into_bytes()
 }
 
+fn fetched_key(alloc_id: AllocId, task: &str) -> Vec<u8> {
+    format!("fetched/{alloc_id}/{task}").into_bytes()
+}
+
+fn volume_key(id: HostVolumeId) -> Vec<u8> {
+    format!("volume/{id}").into_bytes()
+}
+
 fn health_key(alloc_id: AllocId) -> Vec<u8> {
     format!("health/{alloc_id}").into_bytes()
 }
@@ -203,6 +235,8 @@ enum Key {
     Alloc(AllocId),
     Task(AllocId, String),
     Health,
+    Fetched,
+    Volume(HostVolumeId),
 }
 
 fn parse_key(key: &[u8]) -> Option<Key> {
@@ -213,6 +247,8 @@ fn parse_key(key: &[u8]) -> Option<Key> {
     match key.split_once('/')? {
         ("alloc", id) => id.parse().ok().map(Key::Alloc),
         ("health", id) => id.parse::<AllocId>().ok().map(|_| Key::Health),
+        ("volume", id) => id.parse().ok().map(Key::Volume),
+        ("fetched", rest) => rest.split_once('/')?.0.parse::<AllocId>().ok().map(|_| Key::Fetched),
         ("task", rest) => {
             let (id, task) = rest.split_once('/')?;
             Some(Key::Task(id.parse().ok()?, task.to_owned()))
@@ -243,8 +279,12 @@ fn take(found: &mut Remembered, key: &[u8], value: &[u8]) -> Result<(), String> 
         Key::Task(id, task) => {
             found.tasks.insert((id, task), document::decode(value).map_err(undecodable)?);
         }
-        // The allocation's runner reads it when it begins.
+        // The allocation's runner reads them when it needs them.
         Key::Health => document::decode::<StoredHealth>(value).map(drop).map_err(undecodable)?,
+        Key::Fetched => document::decode::<BTreeSet<u32>>(value).map(drop).map_err(undecodable)?,
+        Key::Volume(id) => {
+            found.volumes.insert(id, document::decode(value).map_err(undecodable)?);
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orch_model::Nanos;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 
@@ -14,16 +14,22 @@ use crate::error::Error;
 /// `null` is as good as absent. What could not be read is absent too, and [`finish`](Self::finish) then fails.
 #[derive(Debug)]
 pub struct ConfigReader<'a> {
-    config: &'a BTreeMap<String, Value>,
+    config: BTreeMap<&'a str, &'a Value>,
+    /// Where this block stands in the whole, as the beginning of each key that is named in a problem: `mount[1].`.
+    place: String,
     problems: Vec<String>,
 }
 
 impl<'a> ConfigReader<'a> {
     /// A reader of `config`, in which only the keys in `known` may stand.
     pub fn new(config: &'a BTreeMap<String, Value>, known: &[&str]) -> Self {
-        let problems =
-            config.keys().filter(|key| !known.contains(&key.as_str())).map(|key| unknown_key(key, known)).collect();
-        Self { config, problems }
+        Self::of(config.iter().map(|(key, value)| (key.as_str(), value)).collect(), String::new(), known)
+    }
+
+    fn of(config: BTreeMap<&'a str, &'a Value>, place: String, known: &[&str]) -> Self {
+        let unknown = config.keys().filter(|key| !known.contains(key));
+        let problems = unknown.map(|key| format!("{place}{}", unknown_key(key, known))).collect();
+        Self { config, place, problems }
     }
 
     /// `value`, if everything could be read; otherwise one [`Error::InvalidConfig`] with all that is wrong.
@@ -37,7 +43,68 @@ impl<'a> ConfigReader<'a> {
 
     /// Notes that the value of `key` cannot be used: `problem` goes on a sentence that begins with the key.
     pub fn refuse(&mut self, key: &str, problem: impl std::fmt::Display) {
-        self.problems.push(format!("{key} {problem}"));
+        self.problems.push(format!("{}{key} {problem}", self.place));
+    }
+
+    /// Whether `key` has a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// A block with keys of its own, of which only those in `known` may stand; `None` where it is missing.
+    ///
+    /// It may also be written as a list with one block. `read` gets a reader of it, whose problems become problems of this one.
+    pub fn block<T>(&mut self, key: &str, known: &[&str], read: impl FnOnce(&mut ConfigReader<'a>) -> T) -> Option<T> {
+        let value = match self.value(key)? {
+            Value::Array(items) if items.is_empty() => return None,
+            Value::Array(items) if items.len() > 1 => {
+                self.refuse(key, format_args!("may stand once, not {} times", items.len()));
+                return None;
+            }
+            Value::Array(items) => items.first()?,
+            one => one,
+        };
+        let Value::Object(entries) = value else {
+            self.refuse(key, format_args!("must be a block, not {}", kind(value)));
+            return None;
+        };
+        let place = format!("{}{key}.", self.place);
+        Some(self.nested(entries, place, known, read))
+    }
+
+    /// Blocks with keys of their own, of which only those in `known` may stand; empty where they are missing.
+    ///
+    /// One alone may be written without a list. `read` gets a reader of each, whose problems become problems of this one.
+    pub fn blocks<T>(&mut self, key: &str, known: &[&str], read: impl Fn(&mut ConfigReader<'a>) -> T) -> Vec<T> {
+        let items: &'a [Value] = match self.value(key) {
+            None => &[],
+            Some(Value::Array(items)) => items,
+            Some(one) => std::slice::from_ref(one),
+        };
+        let mut blocks = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let Value::Object(entries) = item else {
+                self.problems.push(format!("{}{key}[{index}] must be a block, not {}", self.place, kind(item)));
+                continue;
+            };
+            let place = format!("{}{key}[{index}].", self.place);
+            blocks.push(self.nested(entries, place, known, &read));
+        }
+        blocks
+    }
+
+    fn nested<T>(
+        &mut self,
+        entries: &'a Map<String, Value>,
+        place: String,
+        known: &[&str],
+        read: impl FnOnce(&mut ConfigReader<'a>) -> T,
+    ) -> T {
+        let entries = entries.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        let mut reader = Self::of(entries, place, known);
+        let block = read(&mut reader);
+        self.problems.append(&mut reader.problems);
+        block
     }
 
     /// A text.
@@ -71,7 +138,9 @@ impl<'a> ConfigReader<'a> {
         for (index, item) in items.iter().enumerate() {
             match as_text(item) {
                 Some(text) => texts.push(text),
-                None => self.problems.push(format!("{key}[{index}] must be a text, not {}", kind(item))),
+                None => {
+                    self.problems.push(format!("{}{key}[{index}] must be a text, not {}", self.place, kind(item)));
+                }
             }
         }
         texts
@@ -93,7 +162,9 @@ impl<'a> ConfigReader<'a> {
             for (name, value) in entries {
                 match as_text(value) {
                     Some(text) => drop(map.insert(name.clone(), text)),
-                    None => self.problems.push(format!("{key}.{name} must be a text, not {}", kind(value))),
+                    None => {
+                        self.problems.push(format!("{}{key}.{name} must be a text, not {}", self.place, kind(value)));
+                    }
                 }
             }
         }
@@ -126,14 +197,19 @@ impl<'a> ConfigReader<'a> {
 
     /// Yes or no; no where it is missing.
     pub fn boolean(&mut self, key: &str) -> bool {
-        let Some(value) = self.value(key) else { return false };
+        self.boolean_or(key, false)
+    }
+
+    /// Yes or no; `default` where it is missing.
+    pub fn boolean_or(&mut self, key: &str, default: bool) -> bool {
+        let Some(value) = self.value(key) else { return default };
         match value {
             Value::Bool(boolean) => *boolean,
             Value::String(text) if text == "true" => true,
             Value::String(text) if text == "false" => false,
             Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
                 self.refuse(key, format_args!("must be true or false, not {}", kind(value)));
-                false
+                default
             }
         }
     }
@@ -154,7 +230,7 @@ impl<'a> ConfigReader<'a> {
     }
 
     fn value(&self, key: &str) -> Option<&'a Value> {
-        self.config.get(key).filter(|value| !value.is_null())
+        self.config.get(key).copied().filter(|value| !value.is_null())
     }
 }
 
@@ -258,6 +334,49 @@ mod tests {
             "code must be a whole number, not 1.5",
             "wait must be a duration such as \"30s\", not \"-1s\"",
             "on must be true or false, not \"perhaps\"",
+        ] {
+            assert!(message.contains(part), "{part:?} in {message:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_read_with_keys_of_their_own() {
+        let config = config(serde_json::json!({
+            "auth": [{"username": "alice"}], "mount": [{"target": "/a"}, {"target": 7}], "device": {"path": "/dev/x"},
+            "none": [], "null": null,
+        }));
+        let mut reader = ConfigReader::new(&config, &["auth", "mount", "device", "none", "null"]);
+        assert_eq!(reader.block("auth", &["username"], |auth| auth.text("username")), Some(Some("alice".to_owned())));
+        assert_eq!(reader.blocks("mount", &["target"], |mount| mount.required_text("target")), ["/a", "7"]);
+        assert_eq!(reader.blocks("device", &["path"], |device| device.required_text("path")), ["/dev/x"]);
+        assert_eq!(reader.block("none", &[], |_| ()), None);
+        assert_eq!(reader.block("null", &[], |_| ()), None);
+        assert!(reader.has("none") && !reader.has("null") && !reader.has("absent"));
+        reader.finish(()).unwrap();
+    }
+
+    #[test]
+    fn mistakes_in_blocks_are_named_with_their_place() {
+        let config = config(serde_json::json!({
+            "auth": [{}, {}], "tls": "x",
+            "mount": [{"target": "/a"}, {"targte": 1, "bind": {"size": "much", "labels": {"a": []}}}, 3],
+        }));
+        let mut reader = ConfigReader::new(&config, &["auth", "tls", "mount"]);
+        reader.block("auth", &[], |_| ());
+        reader.block("tls", &[], |_| ());
+        reader.blocks("mount", &["target", "bind"], |mount| {
+            mount.required_text("target");
+            mount.block("bind", &["size", "labels"], |bind| (bind.integer("size"), bind.text_map("labels")));
+        });
+        let message = reader.finish(()).unwrap_err().to_string();
+        for part in [
+            "auth may stand once, not 2 times",
+            "tls must be a block, not \"x\"",
+            "mount[1].targte is not a known key: did you mean target?",
+            "mount[1].target is required",
+            "mount[1].bind.size must be a whole number, not \"much\"",
+            "mount[1].bind.labels.a must be a text, not a list",
+            "mount[2] must be a block, not 3",
         ] {
             assert!(message.contains(part), "{part:?} in {message:?}");
         }

@@ -8,6 +8,7 @@
 mod bench;
 mod config;
 mod ending;
+mod inside;
 mod lifecycle;
 mod output;
 mod recovery;
@@ -54,6 +55,40 @@ pub enum Program {
     Unstartable,
 }
 
+/// What the suite runs inside a task that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Copies what it reads to stdout, writes `done` and a line break to stderr, and exits with this code.
+    Copies(i32),
+    /// Writes its variable `ORCH_CHECK` and a line break to stdout.
+    ShowsVariable,
+    /// Writes the size of its terminal to stdout, rows and columns with a space between, once for each line that it reads.
+    ShowsTerminal,
+    /// Writes `started` and a line break to stdout, and then adds a byte to this file a few times in a second for as long as it runs.
+    Ticks(PathBuf),
+    /// Writes what is in this file to stdout; exits with another code than 0 if there is none.
+    Reads(PathBuf),
+    /// Makes this file; exits with another code than 0 if it cannot.
+    Makes(PathBuf),
+}
+
+impl Command {
+    /// How it looks where there is a shell with the usual commands.
+    pub fn in_shell(&self) -> Vec<String> {
+        let script = match self {
+            Self::Copies(code) => format!("cat; echo done >&2; exit {code}"),
+            Self::ShowsVariable => "echo \"$ORCH_CHECK\"".to_owned(),
+            Self::ShowsTerminal => "while read line; do stty size; done".to_owned(),
+            Self::Ticks(file) => {
+                format!("echo started; while printf x >> '{}'; do sleep 0.1; done", file.display())
+            }
+            Self::Reads(file) => format!("cat '{}'", file.display()),
+            Self::Makes(file) => format!(": > '{}'", file.display()),
+        };
+        vec!["sh".to_owned(), "-c".to_owned(), script]
+    }
+}
+
 /// What the suite needs to know about a driver, and where it may make its directories.
 #[async_trait]
 pub trait Fixture: Send + Sync {
@@ -73,6 +108,17 @@ pub trait Fixture: Send + Sync {
     /// The environment that every task gets besides what a check adds.
     fn env(&self) -> BTreeMap<String, String> {
         BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())])
+    }
+
+    /// How `command` looks for this driver; `None` if it cannot run such a thing, and then the checks that need it are skipped. Asked only
+    /// where [`Capabilities::exec`](crate::Capabilities::exec) says that commands can be run.
+    fn command(&self, command: &Command) -> Option<Vec<String>> {
+        Some(command.in_shell())
+    }
+
+    /// Where a task sees its directory `local`.
+    fn local_dir(&self, spec: &crate::TaskSpec) -> PathBuf {
+        spec.dirs.local.clone()
     }
 
     /// Where a task finds its own directory, as [`Program::ShowsSurroundings`] prints it.
@@ -152,4 +198,11 @@ const CONTRACTS: &[(&str, Contract)] = contracts![
     output::output_goes_to_its_files,
     output::disabled_logs_leave_no_file,
     output::the_task_sees_its_environment_and_directory,
+    inside::commands_are_refused_where_they_cannot_be_run,
+    inside::a_command_reads_writes_and_tells_its_code,
+    inside::a_command_has_the_environment_it_is_given,
+    inside::a_terminal_has_the_size_it_is_given,
+    inside::a_dropped_session_ends_its_command,
+    inside::a_command_cannot_outlive_its_task,
+    inside::mounts_are_seen_where_they_should_be,
 ];

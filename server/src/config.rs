@@ -39,6 +39,25 @@ pub struct Config {
     pub gc: GcConfig,
     /// How the leader judges silence.
     pub detection: DetectionConfig,
+    /// What the RPC port puts up with.
+    pub rpc_limits: RpcLimits,
+}
+
+/// What the RPC port puts up with from one address.
+#[derive(Debug, Clone)]
+pub struct RpcLimits {
+    /// How many connections it may have open; further ones are closed. 0 is no limit; by default 100.
+    pub conns_per_client: usize,
+    /// Whether that holds for the machine itself, too; by default not.
+    pub for_loopback: bool,
+    /// How long it may take to begin to speak; 0 is no limit; by default 5 s.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for RpcLimits {
+    fn default() -> Self {
+        Self { conns_per_client: 100, for_loopback: false, handshake_timeout: Duration::from_secs(5) }
+    }
 }
 
 /// How old ended things may become before they are collected.

@@ -17,6 +17,9 @@ pub trait Consensus: Send + Sync + std::fmt::Debug {
     /// Repeating it is safe where ids that the command mints are in it.
     async fn propose(&self, command: Command) -> Result<Committed, Error>;
 
+    /// How many proposals this server, as the leader, has logged whose outcome is not known yet.
+    fn in_line(&self) -> usize;
+
     /// Waits until this server's state shows every write that was acknowledged before the call.
     async fn read_barrier(&self) -> Result<(), Error>;
 

@@ -28,6 +28,11 @@ pub(crate) fn proposed(command: &'static str, took: Duration, failed: bool) {
     }
 }
 
+/// Entries of this server's log that are not applied yet.
+pub(crate) fn apply_lag(entries: u64) {
+    gauge!("nomad.raft.apply_lag").set(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+}
+
 /// Blocking queries that wait on this server.
 pub(crate) fn blocking_queries(waiting: usize) {
     gauge!("nomad.nomad.blocking_queries").set(count(waiting));
@@ -105,6 +110,11 @@ pub(crate) fn deployment_failed() {
 }
 
 // Clients
+
+/// Connections to the RPC port that were refused, because their address had too many.
+pub(crate) fn rpc_refused() {
+    counter!("nomad.rpc.connections_refused").increment(1);
+}
 
 /// Client sessions held by this server.
 pub(crate) fn sessions(held: usize) {

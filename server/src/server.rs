@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use futures::StreamExt;
 use orch_http::ControlPlane;
 use orch_model::NodeId;
 use orch_model::node::NodeStatus;
@@ -19,10 +18,9 @@ use orch_proto::v1::{SessionBeat, SessionDigestRequest};
 use orch_wal::RealDisk;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::alloc_updates::AllocUpdates;
 use crate::config::Config;
@@ -38,6 +36,7 @@ use crate::raft::{Member, RaftNode};
 use crate::rpc::Channels;
 use crate::rpc::channels::{MAX_MESSAGE, Purpose};
 use crate::rpc::clients_service::{ClientsService, Shared};
+use crate::rpc::listener::incoming;
 use crate::rpc::peers_service::PeersService;
 use crate::rpc::raft_service::RaftService;
 use crate::sessions::{Sessions, Silence};
@@ -268,15 +267,8 @@ impl Server {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let running = self.running.clone();
+        let limits = self.config.rpc_limits.clone();
         async move {
-            // Small frames must not wait for an acknowledgement; tonic leaves accepted sockets as they are.
-            let incoming = TcpListenerStream::new(listener).map(|stream| {
-                stream.inspect(|stream| {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        debug!(%error, "a connection keeps its delay");
-                    }
-                })
-            });
             let serving = tonic::transport::Server::builder()
                 .http2_keepalive_interval(Some(Duration::from_secs(10)))
                 .initial_stream_window_size(4 << 20)
@@ -284,7 +276,7 @@ impl Server {
                 .add_service(raft)
                 .add_service(peers)
                 .add_service(clients)
-                .serve_with_incoming_shutdown(incoming, running.cancelled_owned());
+                .serve_with_incoming_shutdown(incoming(listener, limits), running.cancelled_owned());
             if let Err(error) = serving.await {
                 error!(%error, "the RPC port failed");
             }
@@ -453,6 +445,7 @@ impl Reporter {
             }));
             drop(state);
             metrics::blocking_queries(self.node.store().waiting());
+            metrics::apply_lag(self.node.apply_lag());
             if self.tell(silent).await {
                 last_told = tokio::time::Instant::now();
             } else if last_told.elapsed() >= CUT_OFF && self.sessions.connected() > 0 {

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use orch_tests::report;
 use orch_tests::{Api, Cluster, jobs, processes, wait};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// A node with room for all of them.
-const ROOMY: &str = "  cpu_total_compute = 10000000\n  memory_total_mb = 10000000\n  disk_total_mb = 100000000\n  disk_free_mb = 100000000\n  gc_max_allocs = 5000\n";
 const STARTED: Duration = Duration::from_secs(120);
 const STOPPED: Duration = Duration::from_secs(60);
 
@@ -21,18 +19,18 @@ fn main() -> Result<()> {
 }
 
 fn tasks(count: usize) -> Result<()> {
-    let cluster = Cluster::new().servers(1).clients(1).client_hcl(ROOMY).start();
+    let cluster = Cluster::new().servers(1).clients(1).client_hcl(jobs::ROOMY).start();
     let client = &cluster.clients[0];
     let api = cluster.api().patient(Duration::from_secs(60));
     // The supervisor comes with the first task.
-    api.register(&sleepers("first", 1))?;
+    api.register(&jobs::sleepers("first", 1))?;
     wait_running(&api, "first", 1)?;
     let supervisor = client.supervisor().context("the client has no supervisor")?;
     let before = Cost::of(client.pid(), supervisor)?;
     let groups_before = processes::cgroups(cluster.cgroup_parent()).len();
 
     let begun = Instant::now();
-    api.register(&sleepers("many", count))?;
+    api.register(&jobs::sleepers("many", count))?;
     wait_running(&api, "many", count)?;
     let started = begun.elapsed();
     let after = Cost::of(client.pid(), supervisor)?;
@@ -53,13 +51,13 @@ fn tasks(count: usize) -> Result<()> {
         report::ms((after.cpu - before.cpu - (after.agent_cpu - before.agent_cpu)) / each),
         report::ms(own / each)
     ));
-    let private = |kib: u64| f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / f64::from(each);
+    let share = |kib: u64| f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / f64::from(each);
     report::figure(
         &format!("private memory per task, {count} tasks"),
         &format!(
             "agent {:.1} KiB, supervisor {:.1} KiB",
-            private(after.agent_kib.saturating_sub(before.agent_kib)),
-            private(after.supervisor_kib.saturating_sub(before.supervisor_kib)),
+            share(after.agent_kib.saturating_sub(before.agent_kib)),
+            share(after.supervisor_kib.saturating_sub(before.supervisor_kib)),
         ),
         "≤ 64 KiB together",
     );
@@ -101,8 +99,8 @@ struct Cost {
 impl Cost {
     fn of(agent: i32, supervisor: i32) -> Result<Self> {
         let agent_cpu = cpu(agent)?;
-        let supervisor_kib = private_kib(supervisor)?;
-        Ok(Self { cpu: agent_cpu + cpu(supervisor)?, agent_cpu, agent_kib: private_kib(agent)?, supervisor_kib })
+        let supervisor_kib = private(supervisor)?;
+        Ok(Self { cpu: agent_cpu + cpu(supervisor)?, agent_cpu, agent_kib: private(agent)?, supervisor_kib })
     }
 }
 
@@ -115,17 +113,14 @@ fn cpu(pid: i32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
+fn private(pid: i32) -> Result<u64> {
+    processes::private_kib(pid).with_context(|| format!("process {pid} does not tell its memory"))
+}
+
 /// How long the main thread of a process ran.
 fn run_time(pid: i32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
     Duration::from_nanos(stat.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0))
-}
-
-/// Memory that only this process holds.
-fn private_kib(pid: i32) -> Result<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
-    Ok(private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
 }
 
 fn wait_running(api: &Api, job: &str, count: usize) -> Result<()> {
@@ -135,14 +130,4 @@ fn wait_running(api: &Api, job: &str, count: usize) -> Result<()> {
         ensure!(usize::try_from(running)? == count, "{running} of {count} run");
         Ok(())
     })
-}
-
-/// A service of `count` tasks that sleep, started and changed all at once.
-fn sleepers(id: &str, count: usize) -> Value {
-    let mut job = jobs::sleeper(id);
-    let group = &mut job["TaskGroups"][0];
-    group["Count"] = json!(count);
-    group["Update"] = json!({ "MaxParallel": 0 });
-    group["Tasks"][0]["Resources"]["CPU"] = json!(1);
-    job
 }

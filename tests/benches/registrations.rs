@@ -1,17 +1,20 @@
 //! How many distinct jobs of one allocation can be registered in a second, and how soon their evaluations are processed.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use orch_tests::report::{self, Times};
 use orch_tests::{Api, Cluster, jobs};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 const REGISTRATIONS: usize = 10_000;
 const EVALUATED: usize = 1_000;
-/// A node with room for all of them; what runs there is faked by its driver.
-const ROOMY: &str = "  cpu_total_compute = 10000000\n  memory_total_mb = 10000000\n  disk_total_mb = 100000000\n  disk_free_mb = 100000000\n";
 
 fn main() -> Result<()> {
     for servers in [1, 3] {
@@ -47,7 +50,7 @@ fn registrations(servers: usize, clients: usize) -> Result<()> {
 }
 
 fn evaluations() -> Result<()> {
-    let cluster = Cluster::new().servers(1).clients(1).client_hcl(ROOMY).start();
+    let cluster = Cluster::new().servers(1).clients(1).client_hcl(jobs::ROOMY).start();
     let apis = [cluster.api().patient(Duration::from_secs(60))];
     let begun = Instant::now();
     register_all(&apis, 64, EVALUATED, faked)?;
@@ -70,33 +73,63 @@ fn faked(id: &str) -> Value {
 }
 
 /// Registers `count` jobs over `clients` connections, one request at a time on each.
+///
+/// All of them are served by one thread: as many threads would take their share of the processors from the servers.
 fn register_all(apis: &[Api], clients: usize, count: usize, job: fn(&str) -> Value) -> Result<Times> {
-    let next = AtomicUsize::new(0);
-    let all: Result<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = apis
-            .iter()
-            .cycle()
-            .take(clients)
-            .map(|api| scope.spawn(|| register_some(api, &next, count, job)))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a client does not panic")).collect()
-    });
-    Ok(Times::new(all?.concat()))
+    let next = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut running = JoinSet::new();
+        for api in apis.iter().cycle().take(clients) {
+            let (address, next) = (api.address(), Arc::clone(&next));
+            running.spawn(async move { register_some(address, &next, count, job).await });
+        }
+        let mut all = Vec::with_capacity(count);
+        while let Some(times) = running.join_next().await {
+            all.append(&mut times??);
+        }
+        Ok(Times::new(all))
+    })
 }
 
-fn register_some(api: &Api, next: &AtomicUsize, count: usize, job: fn(&str) -> Value) -> Result<Vec<Duration>> {
-    let mut connection = api.connect()?;
+async fn register_some(
+    address: SocketAddr,
+    next: &AtomicUsize,
+    count: usize,
+    job: fn(&str) -> Value,
+) -> Result<Vec<Duration>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let mut answer = Vec::with_capacity(4096);
     let mut times = Vec::new();
     loop {
         let n = next.fetch_add(1, Ordering::Relaxed);
         if n >= count {
             return Ok(times);
         }
-        let body = json!({ "Job": job(&format!("job-{n}")) }).to_string().into_bytes();
+        let body = json!({ "Job": job(&format!("job-{n}")) }).to_string();
+        let request = format!(
+            "PUT /v1/jobs HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         let begun = Instant::now();
-        connection.send("PUT", "/v1/jobs", &body)?.json().context("registering a job")?;
+        stream.write_all(request.as_bytes()).await?;
+        answer.clear();
+        while !is_whole(&answer)? {
+            ensure!(stream.read_buf(&mut answer).await? > 0, "the connection was closed");
+        }
         times.push(begun.elapsed());
+        ensure!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
     }
+}
+
+/// Whether an answer has arrived with its whole body, whose length it tells.
+fn is_whole(answer: &[u8]) -> Result<bool> {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
+    let head = std::str::from_utf8(&answer[..end])?.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.context("the answer does not tell its length")?.trim().parse()?;
+    Ok(answer.len() >= end + 4 + length)
 }
 
 /// Waits until no evaluation is pending.
@@ -108,6 +141,6 @@ fn wait_evaluated(api: &Api) -> Result<()> {
             return Ok(());
         }
         anyhow::ensure!(begun.elapsed() < Duration::from_secs(120), "evaluations are still pending: {pending}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

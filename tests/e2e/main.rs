@@ -7,9 +7,11 @@
 mod churn;
 mod command_line;
 mod damage;
+mod density;
 mod dev;
 mod examples;
 mod leader_loss;
+mod needs_docker;
 mod needs_root;
 mod node_loss;
 mod placement;

@@ -1,6 +1,7 @@
 //! One agent: a process, its address and its directory.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,13 @@ impl Agent {
         });
         written.unwrap_or_else(|error| panic!("writing the configuration into {}: {error}", dir.display()));
         Self { name: name.to_owned(), ip, dir, role, child: None }
+    }
+
+    /// Adds to the configuration, from the next start on.
+    pub fn configure(&self, hcl: &str) {
+        let path = self.dir.join("agent.hcl");
+        let written = OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(hcl.as_bytes()));
+        written.unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
     }
 
     /// Starts the process and waits until its API answers.

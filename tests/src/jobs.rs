@@ -72,6 +72,9 @@ job "{id}" {{
     )
 }
 
+/// Configuration of a client that takes thousands of small tasks.
+pub const ROOMY: &str = "  cpu_total_compute = 10000000\n  memory_total_mb = 10000000\n  disk_total_mb = 100000000\n  disk_free_mb = 100000000\n  gc_max_allocs = 5000\n";
+
 /// A script that writes `line 0`, `line 1` .. 50 times a second, each with one write.
 pub const COUNTING: &str = "i=0; while true; do echo line $i; i=$((i + 1)); sleep 0.02; done";
 
@@ -97,5 +100,15 @@ pub fn sleeper(id: &str) -> Value {
 pub fn unplaceable(id: &str) -> Value {
     let mut job = sleeper(id);
     job["Constraints"] = json!([{ "LTarget": "${meta.never}", "RTarget": "there", "Operand": "=" }]);
+    job
+}
+
+/// A service of `count` such tasks, all started and changed at once.
+pub fn sleepers(id: &str, count: usize) -> Value {
+    let mut job = sleeper(id);
+    let group = &mut job["TaskGroups"][0];
+    group["Count"] = json!(count);
+    group["Update"] = json!({ "MaxParallel": 0 });
+    group["Tasks"][0]["Resources"]["CPU"] = json!(1);
     job
 }

@@ -23,6 +23,8 @@ pub mod wait;
 
 pub mod processes;
 
+pub mod engine;
+
 pub mod fleet;
 pub mod jobs;
 

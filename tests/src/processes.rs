@@ -83,6 +83,13 @@ pub fn resident_kib(pid: i32) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Memory in KiB that only `pid` holds, as `smaps_rollup` tells.
+pub fn private_kib(pid: i32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    Some(private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
+}
+
 /// Every directory below a cgroup called `parent` at the top of a tree, innermost first, that one included.
 pub fn cgroups(parent: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

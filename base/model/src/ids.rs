@@ -84,6 +84,14 @@ uuid_id!(
     ClusterId, "cluster id"
 );
 uuid_id!(
+    /// A dynamic host volume: a directory that a client made, or took over, for jobs to use.
+    HostVolumeId, "host volume id"
+);
+uuid_id!(
+    /// A claim of one instance of a group on a host volume.
+    VolumeClaimId, "volume claim id"
+);
+uuid_id!(
     /// One attempt at placing a job's groups; a repeated delivery carries the same one.
     PlanId, "plan id"
 );

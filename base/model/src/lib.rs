@@ -4,7 +4,7 @@
 //! What a client sent and what the servers decided are separate types or separate fields, each with one writer.
 //!
 //! Read in this order: [`ids`], [`units`], [`time`], [`seed`], [`document`], [`job`], [`admission`], [`diff`], [`node`],
-//! [`allocation`], [`deployment`], [`evaluation`], [`plan`], [`scaling`], [`operator`].
+//! [`allocation`], [`deployment`], [`evaluation`], [`plan`], [`scaling`], [`operator`], [`volume`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -27,6 +27,7 @@ pub mod evaluation;
 pub mod operator;
 pub mod plan;
 pub mod scaling;
+pub mod volume;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -35,10 +36,12 @@ pub use allocation::Allocation;
 pub use deployment::Deployment;
 pub use evaluation::Evaluation;
 pub use ids::{
-    AllocId, ClusterId, DeploymentId, EvalId, JobId, JobKey, JobVersionKey, Namespace, NodeId, RaftId, StateIndex,
+    AllocId, ClusterId, DeploymentId, EvalId, HostVolumeId, JobId, JobKey, JobVersionKey, Namespace, NodeId, RaftId,
+    StateIndex,
 };
 pub use job::Job;
 pub use node::Node;
 pub use plan::Plan;
 pub use time::{Nanos, Timestamp};
 pub use units::{MebiBytes, Mhz};
+pub use volume::HostVolume;

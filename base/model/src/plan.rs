@@ -203,6 +203,8 @@ pub enum Misfit {
     Port(u16),
     /// The node takes no more allocations.
     MaxAllocs,
+    /// A host volume is not there, or not to be had in that way.
+    Volume,
     /// An allocation with that id exists already for something else.
     IdTaken,
 }
@@ -219,6 +221,7 @@ impl Misfit {
             Self::Cores => "cores".into(),
             Self::Port(port) => format!("network: port {port} is taken"),
             Self::MaxAllocs => "max allocation exceeded".into(),
+            Self::Volume => "missing compatible host volumes".into(),
             Self::IdTaken => "allocation id is taken".into(),
         }
     }

@@ -1,18 +1,21 @@
 //! Builders of small valid values for tests: defaults first, and only what matters changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::allocation::{Allocation, ClientStatus, DesiredStatus, Transition};
-use crate::ids::{AllocId, EvalId, NodeId, StateIndex};
+use crate::ids::{AllocId, EvalId, HostVolumeId, Namespace, NodeId, StateIndex};
 use crate::job::{Job, Task, TaskGroup};
 use crate::node::{
-    ComputedClass, DriverInfo, Eligibility, Node, NodeAddress, NodeDescription, NodeNetwork, NodeStatus, SessionRef,
+    ComputedClass, DriverInfo, Eligibility, Node, NodeAddress, NodeDescription, NodeNetwork, NodeStatus, NodeVolume,
+    SessionRef,
 };
 use crate::time::Timestamp;
 use crate::units::{MebiBytes, Mhz, Usage};
+use crate::volume::{HostVolume, VolumeCapability, VolumeState};
 
 /// A service job `id` with one group `web` of `count` instances of one mock task.
 pub fn job(id: &str, count: i64) -> Job {
@@ -63,6 +66,31 @@ pub fn alloc(number: u128, job: &Arc<Job>) -> Allocation {
         create_index: StateIndex(0),
         modify_index: StateIndex(0),
         alloc_modify_index: StateIndex(0),
+        create_time: Timestamp::NONE,
+        modify_time: Timestamp::NONE,
+    }
+}
+
+/// A ready volume of node 1, to be written by several, whose number makes its id.
+pub fn host_volume(number: u128, name: &str) -> HostVolume {
+    HostVolume {
+        id: HostVolumeId::from_uuid(Uuid::from_u128(number)),
+        name: name.into(),
+        namespace: Namespace::DEFAULT.into(),
+        plugin_id: HostVolume::MKDIR.into(),
+        node_pool: "default".into(),
+        node_id: node(1).id,
+        constraints: Vec::new(),
+        capabilities: vec![VolumeCapability::default()],
+        capacity_min: 0,
+        capacity_max: 0,
+        capacity: 0,
+        parameters: BTreeMap::new(),
+        host_path: format!("/volumes/{name}"),
+        state: VolumeState::Ready,
+        deleting: false,
+        create_index: StateIndex(0),
+        modify_index: StateIndex(0),
         create_time: Timestamp::NONE,
         modify_time: Timestamp::NONE,
     }
@@ -140,6 +168,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn meta(mut self, key: &str, value: &str) -> Self {
         self.described.meta.insert(key.into(), value.into());
+        self
+    }
+
+    /// With a volume of this name in its agent's configuration.
+    #[must_use]
+    pub fn host_volume(mut self, name: &str, read_only: bool) -> Self {
+        let volume = NodeVolume { path: format!("/srv/{name}"), read_only, id: None };
+        self.described.host_volumes.insert(name.into(), volume);
         self
     }
 

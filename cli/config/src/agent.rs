@@ -64,6 +64,8 @@ pub struct Agent {
     pub driver_allowlist: Option<BTreeSet<String>>,
     /// Drivers that are not offered.
     pub driver_denylist: BTreeSet<String>,
+    /// What of the host tasks of the driver `exec` see, and where; empty takes the driver's own list.
+    pub chroot_env: BTreeMap<String, String>,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
     /// What the operator should know, one sentence each.
@@ -162,6 +164,7 @@ pub fn load(sources: &Sources, host: &Host) -> Result<Agent, Error> {
         plugins,
         driver_allowlist,
         driver_denylist,
+        chroot_env: merged.map("client.chroot_env"),
         files,
         warnings: std::mem::take(&mut merged.warnings),
     })

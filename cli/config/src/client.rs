@@ -1,11 +1,11 @@
 //! The client's configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orch_client::Config;
-use orch_client::config::{GcConfig, TelemetryConfig};
+use orch_client::config::{GcConfig, HostVolume, TelemetryConfig};
 use orch_model::node::{HostNetwork, NodeReserved, PortRange, PortSet};
 use orch_model::{MebiBytes, Mhz};
 
@@ -13,6 +13,7 @@ use crate::agent::{Addresses, DEFAULT_RPC_PORT, Host, Naming, with_port};
 use crate::merged::{Merged, Setting};
 use crate::server::format_host_port;
 use crate::value::Value;
+use crate::world;
 
 pub(crate) fn build(
     merged: &mut Merged,
@@ -46,12 +47,15 @@ pub(crate) fn build(
     config.reserved = reserved(merged);
     config.dynamic_ports = dynamic_ports(merged);
     config.host_networks = host_networks(merged);
+    config.host_volumes = host_volumes(merged);
+    config.host_volumes_dir = directory(merged, "client.host_volumes_dir", "host_volumes");
     network(merged, addresses, &mut config);
     config.cpu_total_compute = merged.int("client.cpu_total_compute", 0, u32::MAX.into()).filter(|n| *n > 0).map(Mhz);
     config.memory_total = mebibytes(merged, "client.memory_total_mb");
     config.disk_total = mebibytes(merged, "client.disk_total_mb");
     config.disk_free = mebibytes(merged, "client.disk_free_mb");
     config.max_allocs = merged.int("client.node_max_allocs", 0, u32::MAX.into()).unwrap_or(0);
+    config.disable_remote_exec = merged.flag("client.disable_remote_exec").unwrap_or(false);
     config.default_ineligible = merged.flag("client.default_ineligible").unwrap_or(false);
     if let Some(parent) = merged.text("client.cgroup_parent") {
         parent.trim_matches('/').clone_into(&mut config.cgroup_parent);
@@ -69,6 +73,7 @@ pub(crate) fn build(
     config.host_env = host.env.clone();
     config.dev = dev;
     options(merged, &mut config);
+    world::build(merged, &mut config);
     config
 }
 
@@ -102,6 +107,7 @@ fn telemetry(merged: &mut Merged, dev: bool) -> TelemetryConfig {
     TelemetryConfig {
         interval: merged.interval("telemetry.collection_interval").unwrap_or(usual.interval),
         node: merged.flag("telemetry.publish_node_metrics").unwrap_or(dev),
+        allocations: merged.flag("telemetry.publish_allocation_metrics").unwrap_or(dev),
     }
 }
 
@@ -199,6 +205,24 @@ fn host_networks(merged: &mut Merged) -> BTreeMap<String, HostNetwork> {
     networks
 }
 
+fn host_volumes(merged: &mut Merged) -> BTreeMap<String, HostVolume> {
+    let mut volumes = BTreeMap::new();
+    for (name, settings) in std::mem::take(&mut merged.host_volumes) {
+        let path = match settings.get("path") {
+            Some(Setting { value: Value::Text(path), .. }) => PathBuf::from(path),
+            _ => PathBuf::new(),
+        };
+        if !path.is_absolute() {
+            let origin = settings.values().next().map(|setting| setting.origin.clone()).unwrap_or_default();
+            let message = format!("{origin}: host_volume \"{name}\" needs a `path`, which must be absolute");
+            merged.problems.push(message);
+        }
+        let read_only = matches!(settings.get("read_only"), Some(Setting { value: Value::Bool(true), .. }));
+        volumes.insert(name, HostVolume { path, read_only });
+    }
+    volumes
+}
+
 /// An agent that is bound to one loopback address gives its allocations that address.
 fn network(merged: &mut Merged, addresses: &Addresses, config: &mut Config) {
     config.network_interface = merged.text("client.network_interface").map(str::to_owned);
@@ -219,13 +243,8 @@ fn options(merged: &mut Merged, config: &mut Config) {
             | "driver.denylist"
             | "driver.blacklist"
             | "driver.raw_exec.enable" => {}
-            "user.checked_drivers" | "user.denylist" | "user.blacklist" => merged.refuse(
-                "client.options",
-                format_args!(
-                    "has {key}, which is not built yet, so no user would be denied: use denied_host_uids in the \
-                     configuration of plugin \"raw_exec\""
-                ),
-            ),
+            "user.denylist" | "user.blacklist" => config.user_denylist = values().collect(),
+            "user.checked_drivers" => config.user_checked_drivers = values().collect(),
             _ => merged.warnings.push(format!("`client.options` has {key}, which has no effect")),
         }
     }

@@ -112,7 +112,7 @@ impl Reading<'_> {
             body.warning(body.place_of("args"), "`plugin.args` has no effect: drivers are part of the agent");
         }
         let config = body.opt_free_form("config").unwrap_or_default();
-        if name == "raw_exec" || name == "mock_driver" {
+        if PLUGINS.contains(&name) {
             let config = config.into_iter().map(|(key, value)| (key, value.to_json())).collect();
             self.merged.plugins.insert(name.to_owned(), config);
         } else {
@@ -122,6 +122,9 @@ impl Reading<'_> {
         body.finish();
     }
 }
+
+/// The drivers that take a configuration.
+const PLUGINS: [&str; 5] = ["docker", "exec", "mock_driver", "raw_exec", "wasm"];
 
 /// The name of the section `path` in `parent`, if it stands directly in it.
 fn child_of(parent: &str, path: &'static str) -> Option<&'static str> {

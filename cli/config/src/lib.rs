@@ -5,7 +5,7 @@
 //! the order given, directories in lexical order, flags last. Never in here: anything that starts, listens or asks the
 //! machine; such facts come in with [`Host`].
 //!
-//! Read in this order: [`keys`], `value`, `file`, [`source`], `merged`, [`agent`], `server`, `client`, `http`, `logging`.
+//! Read in this order: [`keys`], `value`, `file`, [`source`], `merged`, [`agent`], `server`, `client`, `world`, `http`, `logging`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
@@ -25,6 +25,7 @@ mod client;
 mod http;
 mod logging;
 mod server;
+mod world;
 
 pub use agent::{Agent, Error, Host, load};
 pub use http::{ConnectionLimit, HttpConfig};

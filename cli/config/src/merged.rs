@@ -19,6 +19,8 @@ pub(crate) struct Merged {
     settings: BTreeMap<String, Setting>,
     /// Settings of `client.host_network` blocks, by label and name.
     pub(crate) host_networks: BTreeMap<String, BTreeMap<String, Setting>>,
+    /// Settings of `client.host_volume` blocks, by label and name.
+    pub(crate) host_volumes: BTreeMap<String, BTreeMap<String, Setting>>,
     /// Configurations of drivers by name.
     pub(crate) plugins: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     pub(crate) warnings: Vec<String>,
@@ -30,6 +32,10 @@ impl Merged {
     pub(crate) fn set(&mut self, path: &str, label: Option<&str>, setting: Setting) {
         if let (Some(label), Some(name)) = (label, path.strip_prefix("client.host_network.")) {
             self.host_networks.entry(label.to_owned()).or_default().insert(name.to_owned(), setting);
+            return;
+        }
+        if let (Some(label), Some(name)) = (label, path.strip_prefix("client.host_volume.")) {
+            self.host_volumes.entry(label.to_owned()).or_default().insert(name.to_owned(), setting);
             return;
         }
         let Setting { value, origin } = setting;
@@ -77,6 +83,14 @@ impl Merged {
     pub(crate) fn duration(&self, path: &str) -> Option<Duration> {
         match self.get(path) {
             Some(Value::Duration(duration)) => Some(*duration),
+            _ => None,
+        }
+    }
+
+    /// A size in bytes.
+    pub(crate) fn bytes(&self, path: &str) -> Option<u64> {
+        match self.get(path) {
+            Some(Value::Bytes(bytes)) => Some(*bytes),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use orch_server::Config;
-use orch_server::config::{DetectionConfig, GcConfig};
+use orch_server::config::{DetectionConfig, GcConfig, RpcLimits};
 use orch_server::raft::RaftOptions;
 
 use crate::agent::{Addresses, DEFAULT_RPC_PORT, Host, Naming, with_port};
@@ -69,6 +69,17 @@ pub(crate) fn build(
         num_schedulers: merged.int("server.num_schedulers", 0, 1024).filter(|n| *n > 0).unwrap_or(host.cores.max(1)),
         gc: gc(merged),
         detection: DetectionConfig::default(),
+        rpc_limits: rpc_limits(merged),
+    }
+}
+
+fn rpc_limits(merged: &mut Merged) -> RpcLimits {
+    let usual = RpcLimits::default();
+    let given = merged.int("limits.rpc_max_conns_per_client", 0, i64::MAX);
+    RpcLimits {
+        conns_per_client: given.unwrap_or(usual.conns_per_client),
+        for_loopback: given.is_some(),
+        handshake_timeout: merged.duration("limits.rpc_handshake_timeout").unwrap_or(usual.handshake_timeout),
     }
 }
 

@@ -108,7 +108,7 @@ client {
   max_kill_timeout = "1m"
   min_dynamic_port = 25000
   max_dynamic_port = 26000
-  options          = { "env.denylist" = "SECRET, KEY", "driver.denylist" = "mock_driver" }
+  options          = { "env.denylist" = "SECRET, KEY", "driver.denylist" = "mock_driver", "user.denylist" = "root,www" }
   meta { rack = "r1" }
   reserved {
     cpu            = 500
@@ -120,6 +120,12 @@ client {
     cidr           = "203.0.113.0/24"
     reserved_ports = "53"
   }
+  host_volume "certs" {
+    path      = "/etc/certs"
+    read_only = true
+  }
+  host_volume "data" { path = "/srv/data" }
+  host_volumes_dir = "/srv/made"
 }
 plugin "raw_exec" {
   config {
@@ -145,11 +151,22 @@ plugin "raw_exec" {
     assert_eq!((client.reserved.cpu.0, client.reserved.memory.0, client.reserved.disk.0), (500, 256, 1024));
     assert_eq!(client.reserved.ports.to_string(), "22,80-90");
     assert_eq!(client.host_networks["public"].cidr, "203.0.113.0/24");
+    let volume = |name: &str| (client.host_volumes[name].path.to_str(), client.host_volumes[name].read_only);
+    assert_eq!((volume("certs"), volume("data")), ((Some("/etc/certs"), true), (Some("/srv/data"), false)));
+    assert_eq!(client.host_volumes_dir.to_str(), Some("/srv/made"));
     assert_eq!(client.env_denylist, BTreeSet::from(["SECRET".to_owned(), "KEY".to_owned()]));
+    assert_eq!(client.user_denylist, BTreeSet::from(["root".to_owned(), "www".to_owned()]));
     assert_eq!(client.max_kill_timeout, Duration::from_secs(60));
     assert_eq!(agent.driver_denylist, BTreeSet::from(["mock_driver".to_owned()]));
     assert_eq!(agent.plugins["raw_exec"]["denied_envvars"], serde_json::json!(["A"]));
     assert_eq!(agent.shown["server"]["server_join"]["retry_join"], serde_json::json!(["a", "b:9", "10.0.0.1"]));
+}
+
+#[test]
+fn a_host_volume_needs_an_absolute_path() {
+    let text = "data_dir = \"/d\"\nclient {\n  enabled = true\n  servers = [\"a\"]\n  host_volume \"x\" { path = \"srv\" }\n}\n";
+    let error = Files::new().with("a.hcl", text).load().unwrap_err().to_string();
+    assert!(error.contains("a.hcl:5") && error.contains("host_volume \"x\" needs a `path`"), "{error}");
 }
 
 #[test]
@@ -210,7 +227,6 @@ fn what_would_weaken_safety_is_refused() {
         ),
         ("audit { enabled = true }", "`audit` is refused: the audit log is not built yet"),
         ("keyring \"awskms\" { active = true }", "is refused: there is no keyring yet"),
-        ("client {\n enabled = true\n options = { \"user.denylist\" = \"root\" }\n}", "no user would be denied"),
         ("bind_addr = \"{{ GetPrivateIP }}\"", "templates such as"),
         ("data_dir = \"relative\"", "must be an absolute path"),
         ("ports { http = 70000 }", "must be from 0 to 65535, not 70000"),
@@ -233,7 +249,7 @@ fn asking_for_nothing_is_not_refused() {
 #[test]
 fn what_has_no_effect_is_named_once() {
     let server = SERVER.replace("}", "  heartbeat_grace = \"30s\"\n}");
-    let text = format!("{server}consul {{ address = \"x\" }}\nplugin \"docker\" {{ }}\n");
+    let text = format!("{server}consul {{ address = \"x\" }}\nplugin \"qemu\" {{ }}\n");
     let files = Files::new().with("a.hcl", &text);
     let warnings = files.load().unwrap().warnings;
     let shown: Vec<&str> = warnings.iter().map(|warning| warning.rsplit_once("a.hcl:").unwrap().1).collect();
@@ -243,7 +259,7 @@ fn what_has_no_effect_is_named_once() {
             "6:21: `server.heartbeat_grace` has no effect: failure detection does not depend on the size of the cluster: \
              clients beat every 3 s, and a node is down after 10 s of silence",
             "8:1: `consul` has no effect: Consul is not spoken to",
-            "9:1: `plugin \"docker\"` has no effect: a driver of that name is not built yet, or takes no configuration",
+            "9:1: `plugin \"qemu\"` has no effect: a driver of that name is not built yet, or takes no configuration",
         ]
     );
 }
@@ -341,6 +357,17 @@ fn one_address_has_so_many_connections_and_the_machine_itself_only_where_that_is
 }
 
 #[test]
+fn the_rpc_port_has_limits_of_its_own() {
+    let limits = |text: &str| {
+        let limits = Files::new().with("a.hcl", &format!("{SERVER}{text}")).load().unwrap().server.unwrap().rpc_limits;
+        (limits.conns_per_client, limits.for_loopback, limits.handshake_timeout)
+    };
+    assert_eq!(limits(""), (100, false, Duration::from_secs(5)));
+    let given = limits("limits {\n rpc_max_conns_per_client = 0\n rpc_handshake_timeout = \"0s\"\n}");
+    assert_eq!(given, (0, true, Duration::ZERO));
+}
+
+#[test]
 fn a_log_file_is_rotated_as_operators_know_it() {
     let file = |text: &str| Files::new().with("a.hcl", &format!("{SERVER}{text}")).load().unwrap().logging.file;
     assert_eq!(file(""), None);
@@ -411,6 +438,7 @@ fn the_table_lists_what_is_refused_and_what_is_ignored() {
             "server.non_voting_server",
             "server.encrypt",
             "server.client_introduction.enforcement=strict",
+            "client.template.function_denylist",
             "audit",
             "sentinel",
             "keyring",

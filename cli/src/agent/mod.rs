@@ -4,6 +4,7 @@
 //! `metrics`, `signals`, and here the order in which all of it starts and ends.
 
 mod banner;
+mod drivers;
 mod host;
 mod http;
 mod log_file;
@@ -23,12 +24,10 @@ use tracing::{debug, info, warn};
 
 use crate::commands::{DONE, FAILED, Outcome};
 use crate::terminal;
+pub(crate) use drivers::{NAMES as DRIVERS, OPTIONS as DRIVER_OPTIONS};
 use logging::Logging;
 use parts::Parts;
 use signals::{Signal, Signals};
-
-/// The names of all drivers that this build has, sorted.
-pub(crate) const DRIVERS: &[&str] = &["mock_driver", "raw_exec"];
 
 /// How many files the agent may have open, where the host allows it: sockets of clients and pipes of tasks.
 const OPEN_FILES: u64 = 65_536;

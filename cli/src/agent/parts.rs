@@ -1,8 +1,6 @@
 //! What an agent is made of: started in order, stopped in the reverse of it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,25 +8,20 @@ use ::http::{HeaderName, HeaderValue};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use orch_client::{Client, Transport};
-use orch_driver::Driver;
-use orch_driver_mock::MockDriver;
-use orch_driver_raw_exec::RawExec;
 use orch_host::limits::OriginalLimits;
 use orch_http::{Admission, AgentInfo, LocalNode};
 use orch_jobspec::{ParseOptions, Source, Variables};
 use orch_model::NodeId;
 use orch_server::{Server, StopMode};
-use orch_supervisor::{Lifetime, Options};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::drivers::{Drivers, GRACE, NAMES, OPTIONS, RunningSupervisor};
 use super::http::{self, HttpServer};
-use super::{DRIVERS, ports};
+use super::ports;
 use crate::commands::VERSION;
 
-/// How long tasks of a development agent may live after it was killed.
-const GRACE: Duration = Duration::from_secs(5);
 /// How long they may take to stop when it ends.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// How often old samples of metrics are let go.
@@ -52,12 +45,6 @@ struct RunningClient {
     supervisor: Option<RunningSupervisor>,
 }
 
-#[derive(Debug)]
-struct RunningSupervisor {
-    handle: orch_supervisor::Handle,
-    service: JoinSet<()>,
-}
-
 impl Parts {
     /// Starts everything; when it returns, the API answers.
     pub(super) async fn start(config: &orch_config::Agent, limits: OriginalLimits) -> anyhow::Result<Self> {
@@ -67,11 +54,11 @@ impl Parts {
         let http_addrs = http::addresses(&listeners).context("cannot find the address of the HTTP port")?;
         let advertised = advertised(&config.http.advertise, &http_addrs);
         let metrics = metrics(config)?;
-        let (server, supervisor) =
-            tokio::try_join!(start_server(config, &advertised), Box::pin(start_supervisor(config, limits)))?;
+        let (server, drivers) =
+            tokio::try_join!(start_server(config, &advertised), Box::pin(Drivers::start(config, limits)))?;
         let rpc = server.as_ref().map(Server::rpc_addr);
         let client = match &config.client {
-            Some(own) => Some(start_client(config, own.clone(), &advertised, rpc, supervisor).await?),
+            Some(own) => Some(start_client(own.clone(), &advertised, rpc, drivers).await?),
             None => None,
         };
         let agent = orch_http::Agent {
@@ -181,76 +168,18 @@ async fn start_server(config: &orch_config::Agent, http_advertise: &str) -> anyh
     Ok(Some(server))
 }
 
-/// Whether jobs may use a driver.
-fn offered(config: &orch_config::Agent, driver: &str) -> bool {
-    config.driver_allowlist.as_ref().is_none_or(|allowed| allowed.contains(driver))
-        && !config.driver_denylist.contains(driver)
-}
-
-/// The supervisor and the driver over it; `None` where no driver needs one.
-async fn start_supervisor(
-    config: &orch_config::Agent,
-    limits: OriginalLimits,
-) -> anyhow::Result<Option<(RunningSupervisor, RawExec)>> {
-    let Some(client) = &config.client else { return Ok(None) };
-    let settings = config.plugins.get("raw_exec").cloned().unwrap_or_default();
-    let driver = orch_driver_raw_exec::Config::read(&settings).context("the configuration of plugin \"raw_exec\"")?;
-    let state_dir = &client.state_dir;
-    let mark = orch_client::node_id(state_dir)?.to_string();
-    let socket = state_dir.join("supervisor.sock");
-    // Tasks of an earlier start are found again even where no new ones are allowed.
-    if !offered(config, "raw_exec") || !(driver.enabled || lock_file(&socket).exists()) {
-        return Ok(None);
-    }
-    let lifetime = match &config.scratch_dir {
-        Some(directory) => Lifetime::StopsWithAgent { grace: GRACE, remove_dir: Some(directory.clone()) },
-        None => Lifetime::Outlives,
-    };
-    let options = Options {
-        socket,
-        exe: std::env::current_exe().context("cannot find the agent's own program")?,
-        args: vec![crate::SUPERVISOR.into()],
-        node_mark: mark,
-        cgroup_parent: client.cgroup_parent.clone(),
-        lifetime,
-        limits,
-    };
-    let (handle, service) =
-        orch_supervisor::Handle::connect(options).await.context("the supervisor of tasks cannot be reached")?;
-    let mut running = JoinSet::new();
-    running.spawn(service.run());
-    let raw_exec = RawExec::new(driver, handle.clone());
-    Ok(Some((RunningSupervisor { handle, service: running }, raw_exec)))
-}
-
-/// What a supervisor leaves beside its socket as long as it runs.
-fn lock_file(socket: &std::path::Path) -> PathBuf {
-    let mut path = socket.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
-}
-
 async fn start_client(
-    config: &orch_config::Agent,
     mut own: orch_client::Config,
     http_advertise: &str,
     rpc: Option<SocketAddr>,
-    supervisor: Option<(RunningSupervisor, RawExec)>,
+    drivers: Drivers,
 ) -> anyhow::Result<RunningClient> {
     http_advertise.clone_into(&mut own.http_addr);
     if let Some(rpc) = rpc {
         // Its own server is the nearest.
         own.servers.insert(0, own_server(rpc).to_string());
     }
-    let mut drivers: BTreeMap<String, Arc<dyn Driver>> = BTreeMap::new();
-    let mock = config.plugins.get("mock_driver").and_then(|settings| settings.get("enabled"));
-    if offered(config, "mock_driver") && mock == Some(&serde_json::Value::Bool(true)) {
-        drivers.insert("mock_driver".to_owned(), Arc::new(MockDriver::new()));
-    }
-    let supervisor = supervisor.map(|(supervisor, driver)| {
-        drivers.insert("raw_exec".to_owned(), Arc::new(driver));
-        supervisor
-    });
+    let Drivers { drivers, supervisor } = drivers;
     let (handle, service) = Client::start(own, drivers, Transport::plain()).await.context("the client cannot start")?;
     let shutdown = CancellationToken::new();
     let mut running = JoinSet::new();
@@ -324,7 +253,8 @@ fn info(config: &orch_config::Agent) -> AgentInfo {
             default_priority: config.http.job_default_priority,
             max_priority: config.http.job_max_priority,
             max_count: config.http.job_max_count,
-            drivers: DRIVERS.to_vec(),
+            drivers: NAMES.to_vec(),
+            driver_options: OPTIONS,
         },
         response_headers: headers.collect(),
     }

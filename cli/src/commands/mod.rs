@@ -11,6 +11,7 @@ mod server;
 mod status;
 mod system;
 mod version;
+mod volume;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -91,6 +92,11 @@ enum Command {
         #[command(subcommand)]
         command: system::SystemCommand,
     },
+    /// Work with volumes
+    Volume {
+        #[command(subcommand)]
+        command: volume::VolumeCommand,
+    },
     /// Show whatever an id or its beginning stands for; without one, the jobs
     Status(status::StatusArgs),
     /// Show the version
@@ -112,6 +118,10 @@ enum Command {
     Logs(alloc::logs::LogsArgs),
     /// Show the files of an allocation (alloc fs)
     Fs(alloc::fs::FsArgs),
+    /// Run a command inside a task (alloc exec)
+    Exec(alloc::exec::ExecArgs),
+    /// Run an action of a job inside one of its tasks (job action)
+    Action(job::action::ActionArgs),
     #[command(hide = true)]
     AllocStatus(alloc::status::StatusArgs),
     #[command(hide = true)]
@@ -280,6 +290,7 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Operator { command } => operator::run(context, command).await,
         Command::Server { command } => server::run(context, command).await,
         Command::System { command } => system::run(context, command).await,
+        Command::Volume { command } => volume::run(context, command).await,
         Command::Status(args) => status::run(context, args).await,
         Command::Run(args) => job::run::run(context, args).await,
         Command::Plan(args) => job::plan::run(context, args).await,
@@ -288,6 +299,8 @@ async fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Inspect(args) => job::inspect::run(context, args).await,
         Command::Logs(args) => alloc::logs::run(context, args).await,
         Command::Fs(args) => alloc::fs::run(context, args).await,
+        Command::Exec(args) => alloc::exec::run(context, args).await,
+        Command::Action(args) => job::action::run(context, args).await,
         Command::AllocStatus(args) => alloc::status::run(context, args).await,
         Command::EvalStatus(args) => eval::status::run(context, args).await,
         Command::NodeStatus(args) => node::status::run(context, args).await,

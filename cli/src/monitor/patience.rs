@@ -31,7 +31,9 @@ fn may_pass(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } | Error::Broken { .. } | Error::Timeout { .. } => true,
         Error::Status { status, .. } => status.is_server_error(),
-        Error::Decode { .. } | Error::Encode(_) | Error::Request { .. } => false,
+        Error::Decode { .. } | Error::Encode(_) | Error::Request { .. } | Error::Ended { .. } | Error::Lost { .. } => {
+            false
+        }
     }
 }
 

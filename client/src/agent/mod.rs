@@ -22,7 +22,7 @@ mod reporting;
 mod restore;
 
 use self::collection::Collection;
-use crate::alloc_runner::{AllocRunner, Found, KillReason, RunnerHandle, Wanted};
+use crate::alloc_runner::{AllocRunner, Found, KillReason, Predecessor, RunnerHandle, Wanted};
 use crate::alloc_set::AllocSet;
 use crate::context::Context;
 use crate::env::job_kind;
@@ -150,7 +150,7 @@ impl Agent {
         remembered: Remembered,
         rebooted: bool,
     ) -> Self {
-        let Remembered { meta, allocs, tasks } = remembered;
+        let Remembered { meta, allocs, tasks, volumes: _ } = remembered;
         let known = allocs.iter().map(|(id, stored)| (*id, stored.alloc.alloc_modify_index)).collect();
         let mut agent = Self {
             set: AllocSet::new(known, meta.seen_index),
@@ -355,7 +355,10 @@ impl Agent {
             return;
         }
         self.waiting.remove(&id);
-        let found = self.found(&alloc);
+        let mut found = self.found(&alloc);
+        if found.tasks.iter().all(Option::is_none) {
+            found.predecessor = self.predecessor(&alloc);
+        }
         if alloc.is_client_terminal() && found.tasks.iter().all(Option::is_none) {
             return;
         }
@@ -408,7 +411,18 @@ impl Agent {
             }
             tasks.push(stored);
         }
-        Found { tasks, rebooted: self.rebooted }
+        Found { tasks, rebooted: self.rebooted, predecessor: None }
+    }
+
+    /// The allocation whose data `alloc` takes over, if its group wants that and nothing still uses it.
+    fn predecessor(&self, alloc: &Allocation) -> Option<Predecessor> {
+        let disk = alloc.task_group()?.ephemeral_disk.as_ref().filter(|disk| disk.sticky || disk.migrate)?;
+        let previous = alloc.previous.filter(|_| !alloc.is_terminal())?;
+        match self.entries.get(&previous) {
+            Some(entry) if entry.runner.is_none() && !entry.collected => Some(Predecessor::Here(previous)),
+            Some(_) => None,
+            None => disk.migrate.then_some(Predecessor::Elsewhere(previous)),
+        }
     }
 
     fn runner_ended(&mut self, ended: Result<AllocId, tokio::task::JoinError>) {

@@ -117,6 +117,22 @@ impl HealthWatch {
         self.told = self.record.healthy.is_some();
     }
 
+    /// Why a task in that state kept its allocation from being healthy; `None` if it did not.
+    pub(super) fn complaint(&self, sign: Sign) -> Option<String> {
+        if self.record.healthy != Some(false) {
+            return None;
+        }
+        let Bounds { min_healthy, deadline } = self.bounds;
+        match sign {
+            Sign::Broken => Some("Unhealthy because of failed task".to_owned()),
+            Sign::Pending => Some(format!("Task not running by healthy_deadline of {deadline}")),
+            Sign::Running(since) if since.plus(min_healthy) > self.record.since.plus(deadline) => Some(format!(
+                "Task not running for min_healthy_time of {min_healthy} by healthy_deadline of {deadline}"
+            )),
+            Sign::Running(_) | Sign::Done | Sign::Uncertain => None,
+        }
+    }
+
     /// When it wants to look again, even if nothing happens.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.look_at

@@ -1,13 +1,13 @@
 //! Runs one allocation: performs what its state machine decides, and tells it what came of that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use orch_driver::{Driver, TaskId, TaskSpec};
-use orch_model::allocation::AllocUpdate;
+use orch_model::allocation::{AllocUpdate, EventKind};
 use orch_model::job::{RestartPolicy, Task, TaskGroup};
 use orch_model::seed::Seed;
 use orch_model::{Allocation, Nanos, Timestamp};
@@ -15,7 +15,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-mod cores;
 mod health;
 mod hooks;
 mod lifecycle;
@@ -23,15 +22,20 @@ mod machine;
 mod requests;
 mod restart;
 mod steps;
+mod succession;
 mod task;
+mod template_watch;
 #[cfg(test)]
 mod tests;
 mod users;
+mod words;
 
 use self::health::{HealthWatch, Sign};
+use self::hooks::Teller;
 use self::machine::{AllocEvent, AllocMachine, Member};
 use self::restart::RestartTracker;
 use self::task::{Action, Event, TaskMachine, Timing};
+use self::template_watch::{Effects, TemplateWatch};
 use crate::alloc_dir::AllocDir;
 use crate::context::Context;
 use crate::env::job_kind;
@@ -39,7 +43,9 @@ use crate::error::Refusal;
 use crate::state::StoredTask;
 
 pub(crate) use self::health::StoredHealth;
+pub(crate) use self::hooks::names as hook_names;
 pub(crate) use self::steps::destroy;
+pub(crate) use self::succession::Predecessor;
 pub(crate) use self::task::KillReason;
 
 /// How long steps that were begun may take when the agent stops, before they are left to its next start.
@@ -63,6 +69,22 @@ pub(crate) enum Command {
     Signal { task: Option<String>, signal: String, reply: oneshot::Sender<Result<(), Refusal>> },
     /// Which tasks run.
     Running { reply: oneshot::Sender<Vec<RunningTask>> },
+    /// Where a command can be run inside the task named.
+    Enter { task: String, reply: oneshot::Sender<Result<Entrance, Refusal>> },
+    /// Something about one task, from what goes on beside it.
+    Task { place: usize, event: Event },
+    /// Something about every task.
+    Tasks { event: Event },
+    /// Templates of a task were rendered anew.
+    Changed { place: usize, effects: Effects },
+}
+
+/// A task in which a command can be run.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) task: RunningTask,
+    /// The task's environment.
+    pub(crate) env: BTreeMap<String, String>,
 }
 
 /// A task that runs.
@@ -76,7 +98,13 @@ pub(crate) struct RunningTask {
 #[derive(Debug, Clone)]
 pub(crate) struct RunnerHandle {
     pub(crate) wanted: Arc<watch::Sender<Wanted>>,
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Box<Command>>,
+}
+
+/// Has an event of every task of an allocation noted; lost where its runner has too much to do.
+pub(crate) fn note_to_all(runner: &RunnerHandle, kind: EventKind) {
+    let note = Command::Tasks { event: Event::Note(kind) };
+    let _full_or_ended = runner.commands.try_send(Box::new(note));
 }
 
 /// How a runner finds the allocation's tasks.
@@ -86,6 +114,8 @@ pub(crate) struct Found {
     pub(crate) tasks: Vec<Option<StoredTask>>,
     /// Whether the machine was started anew since.
     pub(crate) rebooted: bool,
+    /// The allocation whose data it takes over.
+    pub(crate) predecessor: Option<Predecessor>,
 }
 
 /// Runs one allocation until all of its tasks have ended, or the agent stops.
@@ -99,7 +129,10 @@ pub(crate) struct AllocRunner {
     shells: Vec<TaskShell>,
     io: FuturesUnordered<BoxFuture<'static, Done>>,
     wanted: watch::Receiver<Wanted>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Box<Command>>,
+    /// For what goes on beside tasks.
+    inbox: mpsc::Sender<Box<Command>>,
+    predecessor: Option<Predecessor>,
     reports: mpsc::Sender<AllocUpdate>,
     reported: Option<AllocUpdate>,
 }
@@ -109,7 +142,12 @@ pub(crate) struct AllocRunner {
 struct TaskShell {
     queue: VecDeque<Action>,
     busy: bool,
-    spec: Option<TaskSpec>,
+    /// What the driver is given; boxed, as it is there for moments only.
+    spec: Option<Box<TaskSpec>>,
+    /// Ends the preparation that is under way.
+    abandon: Option<CancellationToken>,
+    /// What renders its templates, if it has any.
+    templates: Option<Arc<TemplateWatch>>,
 }
 
 /// What came of a step.
@@ -119,7 +157,13 @@ struct Done {
     /// Whether it was the task's current step.
     step: bool,
     event: Option<Event>,
-    spec: Option<TaskSpec>,
+    spec: Option<Box<TaskSpec>>,
+}
+
+impl TaskShell {
+    fn new(task: &Task) -> Self {
+        Self { templates: (!task.templates.is_empty()).then(Arc::default), ..Self::default() }
+    }
 }
 
 impl AllocRunner {
@@ -152,10 +196,12 @@ impl AllocRunner {
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let runner = Self {
             dir: AllocDir::new(&context.config.alloc_dir, alloc.id),
-            shells: group.tasks.iter().map(|_| TaskShell::default()).collect(),
+            shells: group.tasks.iter().map(TaskShell::new).collect(),
             io: FuturesUnordered::new(),
             wanted: wanted_receiver,
             commands: command_receiver,
+            inbox: commands.clone(),
+            predecessor: found.predecessor,
             reports,
             reported: None,
             health: None,
@@ -172,6 +218,9 @@ impl AllocRunner {
         self.forget_earlier_runs();
         self.watch_health();
         self.follow_wanted();
+        if !self.succeed(&detach).await {
+            return;
+        }
         self.step(AllocEvent::Start);
         loop {
             self.publish().await;
@@ -182,7 +231,7 @@ impl AllocRunner {
             tokio::select! {
                 () = detach.cancelled() => return self.detach().await,
                 Ok(()) = self.wanted.changed() => self.follow_wanted(),
-                Some(command) = self.commands.recv() => self.obey(command),
+                Some(command) = self.commands.recv() => self.obey(*command),
                 Some(done) = self.io.next(), if !self.io.is_empty() => self.take(done),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.step(AllocEvent::Timer);
@@ -197,6 +246,7 @@ impl AllocRunner {
     /// Lets steps that were begun come to their end, so that nothing is started that nobody remembers.
     async fn detach(&mut self) {
         let end = Instant::now() + DETACH_WITHIN;
+        self.shells.iter().filter_map(|shell| shell.abandon.as_ref()).for_each(CancellationToken::cancel);
         while self.shells.iter().any(|shell| shell.busy) {
             match tokio::time::timeout_at(end, self.io.next()).await {
                 Ok(Some(done)) => self.take(done),
@@ -241,6 +291,14 @@ impl AllocRunner {
                 }
             }
         }
+        for (shell, member) in self.shells.iter().zip(self.machine.tasks()) {
+            if member.machine.is_abandoned() {
+                shell.abandon.iter().for_each(CancellationToken::cancel);
+            }
+            if member.machine.is_dead() {
+                shell.templates.iter().for_each(|templates| templates.stop());
+            }
+        }
         self.judge_health(now);
     }
 
@@ -272,6 +330,12 @@ impl AllocRunner {
             && health.step(now, self.machine.tasks().iter().filter_map(Sign::of))
         {
             self.context.state.put_health(self.alloc.id, &health.record());
+            let complaint = |(place, member): (usize, &Member)| Some((place, health.complaint(Sign::of(member)?)?));
+            let complaints: Vec<_> = self.machine.tasks().iter().enumerate().filter_map(complaint).collect();
+            for (place, text) in complaints {
+                self.machine.step(now, AllocEvent::Task(place, Event::Note(EventKind::AllocUnhealthy(text.into()))));
+                self.save(place);
+            }
         }
     }
 
@@ -282,12 +346,24 @@ impl AllocRunner {
         {
             shell.busy = false;
             shell.spec = spec;
+            shell.abandon = None;
         }
+        let (started, recovered) = match &event {
+            Some(Event::Started(_)) => (true, false),
+            Some(Event::Recovered) => (false, true),
+            Some(_) | None => (false, false),
+        };
         if let Some(event) = event {
             if matches!(&event, Event::Exited { status, .. } if status.oom_killed) {
                 crate::metrics::task_oom_killed();
             }
             self.step(AllocEvent::Task(place, event));
+        }
+        if started {
+            self.run_first_scripts(place);
+        }
+        if recovered {
+            self.resume_templates(place);
         }
         self.pump(place);
     }
@@ -301,6 +377,9 @@ impl AllocRunner {
         let Some(action) = shell.queue.pop_front() else { return };
         shell.busy = true;
         let spec = shell.spec.take();
+        if let Action::Prepare { .. } = action {
+            shell.abandon = Some(CancellationToken::new());
+        }
         if let Some(future) = self.perform(place, action, spec) {
             self.io.push(future);
         }
@@ -344,6 +423,10 @@ impl AllocRunner {
         }
     }
 
+    fn teller(&self, place: usize) -> Teller {
+        Teller { runner: self.inbox.clone(), place }
+    }
+
     fn task(&self, place: usize) -> Option<&Task> {
         self.alloc.task_group()?.tasks.get(place)
     }
@@ -359,8 +442,11 @@ fn terms(context: &Context, alloc: &Allocation, place: usize) -> (Timing, Restar
     let Some(group) = alloc.task_group() else { return (Timing::default(), RestartPolicy::default()) };
     let Some(task) = group.tasks.get(place) else { return (Timing::default(), RestartPolicy::default()) };
     let longest = Nanos::from(context.config.max_kill_timeout);
-    let delay = if alloc.transition.no_shutdown_delay { Nanos::ZERO } else { task.shutdown_delay };
-    let timing = Timing { kill_timeout: task.kill_timeout.clamp(Nanos::ZERO, longest), shutdown_delay: delay };
+    let timing = Timing {
+        kill_timeout: task.kill_timeout.clamp(Nanos::ZERO, longest),
+        shutdown_delay: task.shutdown_delay,
+        no_delay: alloc.transition.no_shutdown_delay,
+    };
     (timing, task.restart_policy.clone().or_else(|| group.restart_policy.clone()).unwrap_or_default())
 }
 

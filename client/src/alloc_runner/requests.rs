@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::machine::AllocEvent;
 use super::task::Event;
-use super::{AllocRunner, Command, Done, RunningTask, hooks};
+use super::{AllocRunner, Command, Done, Entrance, RunningTask, hooks};
 use crate::error::{Refusal, chain};
 
 impl AllocRunner {
@@ -26,6 +26,14 @@ impl AllocRunner {
             Command::Running { reply } => {
                 let _asker_gone = reply.send(self.running());
             }
+            Command::Enter { task, reply } => self.enter(&task, reply),
+            Command::Task { place, event } => self.step(AllocEvent::Task(place, event)),
+            Command::Tasks { event } => {
+                for place in 0..self.machine.tasks().len() {
+                    self.step(AllocEvent::Task(place, event.clone()));
+                }
+            }
+            Command::Changed { place, effects } => self.follow_templates(place, effects),
         }
     }
 
@@ -80,13 +88,37 @@ impl AllocRunner {
         }));
     }
 
+    /// Finds where a command can be run inside a task.
+    fn enter(&mut self, task: &str, reply: oneshot::Sender<Result<Entrance, Refusal>>) {
+        let unknown = || Refusal::UnknownTask(task.to_owned());
+        let found = self.machine.position(task).ok_or_else(unknown);
+        let running = found.and_then(|place| Ok((place, self.running_at(place).ok_or(Refusal::NotRunning)?)));
+        let (place, running) = match running {
+            Ok(running) => running,
+            Err(refusal) => {
+                let _asker_gone = reply.send(Err(refusal));
+                return;
+            }
+        };
+        let setup = self.setup(place, running.id.run);
+        self.io.push(Box::pin(async move {
+            let entrance = match hooks::environment(&setup).await {
+                Ok(env) => Ok(Entrance { task: running, env }),
+                Err(_) => Err(Refusal::NotRunning),
+            };
+            let _asker_gone = reply.send(entrance);
+            Done { place, ..Done::default() }
+        }));
+    }
+
     fn running(&self) -> Vec<RunningTask> {
-        let members = self.machine.tasks().iter().enumerate();
-        let running = members.filter_map(|(place, member)| {
-            let run = member.machine.running()?;
-            let driver = Arc::clone(hooks::driver(&self.context, self.task(place)?).ok()?);
-            Some(RunningTask { id: self.task_id(place, run), driver })
-        });
-        running.collect()
+        (0..self.machine.tasks().len()).filter_map(|place| self.running_at(place)).collect()
+    }
+
+    /// The task at `place`, if it runs.
+    pub(super) fn running_at(&self, place: usize) -> Option<RunningTask> {
+        let run = self.machine.tasks().get(place)?.machine.running()?;
+        let driver = Arc::clone(hooks::driver(&self.context, self.task(place)?).ok()?);
+        Some(RunningTask { id: self.task_id(place, run), driver })
     }
 }

@@ -15,101 +15,13 @@ use orch_model::job::RestartPolicy;
 use orch_model::{Nanos, Timestamp};
 
 use super::restart::{Decision, Outcome, RestartTracker};
+pub(crate) use super::words::{Action, Event, KillReason, PrepareError, Timing};
 use crate::state::StoredTask;
 
 /// How often stopping is tried before the task is given up as it is.
 const STOP_TRIES: u32 = 5;
 /// How often finding a task again is tried before it counts as lost.
 const RECOVER_TRIES: u32 = 5;
-
-/// What a task is told, or what came of an action.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Event {
-    /// What an earlier run of the agent left of it is to be found, whatever its gate.
-    Restore,
-    /// It may start, now and again.
-    Open,
-    /// Its directory, environment and configuration are ready.
-    Prepared,
-    /// They are not.
-    PrepareFailed(PrepareError),
-    /// The driver started it.
-    Started(TaskHandle),
-    /// The driver did not.
-    StartFailed { message: String, recoverable: bool },
-    /// The driver found it again.
-    Recovered,
-    /// The driver did not; `gone` if it is sure that nothing is left.
-    RecoverFailed { gone: bool, message: String },
-    /// A run of it ended.
-    Exited { run: u32, status: ExitStatus },
-    /// Stopping is done, and nothing of it runs.
-    Stopped { run: u32 },
-    /// Stopping failed.
-    StopFailed { run: u32, message: String },
-    /// The time told by [`TaskMachine::deadline`] has come.
-    Timer,
-    /// It is to end for good.
-    Kill(KillReason),
-    /// It is to start again, if it runs.
-    Restart { reason: String },
-    /// It is to start again with all the others, also if it has ended; its gate is closed until then.
-    RestartAll { reason: String },
-    /// It is about to be sent a signal.
-    Signaling { signal: String, reason: String },
-}
-
-/// Why a task could not be prepared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PrepareError {
-    /// What the job says cannot work here.
-    Invalid(String),
-    /// Something on this machine failed; it may work later.
-    Setup(String),
-}
-
-/// Why a task is to end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum KillReason {
-    /// The servers want it so.
-    Requested,
-    /// Another task of the group failed.
-    SiblingFailed { task: String },
-    /// The task that leads the group ended.
-    LeaderDead,
-    /// The main tasks of the group ended.
-    MainDead,
-    /// The node is shutting down its tasks.
-    Shutdown,
-}
-
-/// What is to be done for a task.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Action {
-    /// Make directory, environment and configuration, then say `Prepared`.
-    Prepare { run: u32 },
-    /// Have the driver start what was prepared.
-    Start { run: u32 },
-    /// Have the driver find it again, then say `Recovered`.
-    Recover(TaskHandle),
-    /// Wait for the end of a run.
-    Wait { run: u32 },
-    /// Have the driver end a run.
-    Stop { run: u32, timeout: Nanos },
-    /// Have the driver forget a run that ended.
-    Destroy { run: u32 },
-    /// Remember how it is, before anybody is told.
-    Save,
-}
-
-/// What a task's job says about its end, as far as a newer version may change it meanwhile.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Timing {
-    /// Between the signal and being killed.
-    pub(crate) kill_timeout: Nanos,
-    /// Before the signal.
-    pub(crate) shutdown_delay: Nanos,
-}
 
 /// Where a task is.
 #[derive(Debug, Clone, PartialEq)]
@@ -212,6 +124,11 @@ impl TaskMachine {
         matches!(self.phase, Phase::Restoring { .. }) || self.phase == Phase::Waiting && self.handle.is_some()
     }
 
+    /// Whether it is to end, though it is still being made ready.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.phase == Phase::Preparing && self.next == Next::Dead
+    }
+
     /// Whether it has ended for good.
     pub(crate) fn is_dead(&self) -> bool {
         self.phase == Phase::Dead
@@ -221,7 +138,7 @@ impl TaskMachine {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Backoff { until } => Some(*until),
-            Phase::Delaying { since } => Some(since.plus(self.timing.shutdown_delay)),
+            Phase::Delaying { since } => Some(since.plus(self.timing.delay())),
             Phase::Restoring { retry_at, .. } => *retry_at,
             Phase::Stopping(stopping) => stopping.retry_at,
             Phase::Waiting | Phase::Preparing | Phase::Starting | Phase::Running | Phase::Dead => None,
@@ -239,10 +156,16 @@ impl TaskMachine {
                 let (event, recoverable) = match error {
                     PrepareError::Invalid(text) => (EventKind::FailedValidation(text.into()), false),
                     PrepareError::Setup(text) => (EventKind::SetupFailure(text.into()), true),
+                    PrepareError::Artifacts(text) => (EventKind::FailedArtifactDownload(text.into()), true),
+                    PrepareError::Template(text) => (EventKind::Template(text.into()), false),
                 };
                 self.note(now, event);
                 self.ended(now, Outcome::StartError { recoverable }, &mut actions);
             }
+            Event::PrepareAbandoned if self.phase == Phase::Preparing => match self.next {
+                Next::Dead => self.die_killed(now, &mut actions),
+                Next::Policy | Next::Restart => self.phase = Phase::Waiting,
+            },
             Event::Started(handle) if self.phase == Phase::Starting => self.started(now, handle, &mut actions),
             Event::StartFailed { message, recoverable } if self.phase == Phase::Starting => {
                 self.note(now, EventKind::DriverFailure(message.into()));
@@ -256,14 +179,17 @@ impl TaskMachine {
             Event::Timer => self.timer(now, &mut actions),
             Event::Kill(reason) => self.kill(now, reason, &mut actions),
             Event::Restart { reason } => self.restart(now, &reason, &mut actions),
+            Event::Reload { reason } => self.reload(now, &reason, &mut actions),
             Event::RestartAll { reason } => self.restart_all(now, &reason, &mut actions),
             Event::Signaling { signal, reason } => {
                 self.note(now, EventKind::Signaling { signal: signal.into(), reason: reason.into() });
                 actions.push(Action::Save);
             }
+            Event::Note(kind) => self.note(now, kind),
             // What came of an action that was overtaken.
             Event::Prepared
             | Event::PrepareFailed(_)
+            | Event::PrepareAbandoned
             | Event::Started(_)
             | Event::StartFailed { .. }
             | Event::Exited { .. }
@@ -446,15 +372,26 @@ impl TaskMachine {
             KillReason::SiblingFailed { task } => self.note(now, EventKind::SiblingFailed { task: task.into() }),
             KillReason::LeaderDead => self.note(now, EventKind::LeaderDead),
             KillReason::MainDead => self.note(now, EventKind::MainDead),
+            KillReason::Broken(event) => {
+                self.note(now, *event);
+                self.state.failed = true;
+            }
         }
         self.next = Next::Dead;
         match &self.phase {
             Phase::Waiting if self.handle.is_some() => self.find_again(actions),
             Phase::Waiting | Phase::Backoff { .. } => self.die_killed(now, actions),
             Phase::Running if !at_once && self.timing.shutdown_delay > Nanos::ZERO => {
+                let delay = self.timing.shutdown_delay;
                 self.note(now, EventKind::Killing { timeout: self.timing.kill_timeout });
-                self.phase = Phase::Delaying { since: now };
-                actions.push(Action::Save);
+                if self.timing.no_delay {
+                    self.note(now, EventKind::SkippingShutdownDelay { delay });
+                    self.stop(actions);
+                } else {
+                    self.note(now, EventKind::WaitingForShutdownDelay { delay });
+                    self.phase = Phase::Delaying { since: now };
+                    actions.push(Action::Save);
+                }
             }
             Phase::Running => self.stop_noted(now, actions),
             // They look at `next` when what they wait for has come.
@@ -477,6 +414,18 @@ impl TaskMachine {
             }
             Phase::Waiting | Phase::Preparing | Phase::Starting | Phase::Restoring { .. } => {}
             Phase::Delaying { .. } | Phase::Stopping(_) | Phase::Dead => {}
+        }
+    }
+
+    fn reload(&mut self, now: Timestamp, reason: &str, actions: &mut Vec<Action>) {
+        match &self.phase {
+            Phase::Running => self.restart(now, reason, actions),
+            Phase::Preparing | Phase::Starting | Phase::Restoring { .. } if self.next == Next::Policy => {
+                self.note(now, EventKind::RestartSignaled(reason.into()));
+                self.next = Next::Restart;
+            }
+            Phase::Preparing | Phase::Starting | Phase::Restoring { .. } => {}
+            Phase::Waiting | Phase::Backoff { .. } | Phase::Delaying { .. } | Phase::Stopping(_) | Phase::Dead => {}
         }
     }
 
@@ -550,7 +499,12 @@ impl TaskMachine {
         }
         match &mut self.phase {
             Phase::Backoff { .. } => self.prepare(actions),
-            Phase::Delaying { .. } => self.stop(actions),
+            Phase::Delaying { .. } => {
+                if self.timing.no_delay {
+                    self.note(now, EventKind::SkippingShutdownDelay { delay: self.timing.shutdown_delay });
+                }
+                self.stop(actions);
+            }
             Phase::Restoring { handle, retry_at, .. } => {
                 *retry_at = None;
                 actions.push(Action::Recover(handle.clone()));

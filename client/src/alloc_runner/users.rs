@@ -2,11 +2,6 @@
 
 use nix::unistd::{Uid, User};
 
-/// Users that a node denies unless its operator says otherwise.
-pub(super) const DENIED: [&str; 2] = ["root", "Administrator"];
-/// Drivers whose tasks' users are checked unless the operator says otherwise: those that keep tasks apart from the host.
-pub(super) const CHECKED_DRIVERS: [&str; 3] = ["exec", "java", "qemu"];
-
 /// Whether `user`, a name or a number with or without a group, is one of `denied`, by whatever name it is given.
 ///
 /// Reads the host's list of users, so it may block.
@@ -41,7 +36,7 @@ mod tests {
             ("65534", false),
             ("unknown-user", false),
         ] {
-            assert_eq!(is_denied(user, DENIED), expected, "{user}");
+            assert_eq!(is_denied(user, crate::Config::USER_DENYLIST), expected, "{user}");
         }
         assert!(!is_denied("root", ["nobody"]));
     }

@@ -1,19 +1,27 @@
 //! What the HTTP router asks of this node: files, logs, figures, and requests by hand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use orch_api::{AllocResourceUsage, FileInfo, HostStats, NodeMetadata, PartHealth};
-use orch_http::local::{ByteStream, FrameStream, LogRequest, Position, RestartTarget};
+use orch_http::local::{
+    ByteStream, Connection, ExecRequest, ExecSession, FrameStream, HostVolumeInfo, HostVolumeRequest, LogRequest,
+    PortRequest, Position, RestartTarget,
+};
 use orch_http::{Error, Kind, LocalNode, Request, Response};
 use orch_model::allocation::ClientStatus;
-use orch_model::{AllocId, NodeId};
+use orch_model::node::NodeDescription;
+use orch_model::{AllocId, HostVolumeId, NodeId};
 
 mod files;
 pub(crate) mod growth;
 pub(crate) mod host;
+mod inside;
 mod logs;
 mod usage;
+
+pub(crate) use self::usage::float;
 
 use self::files::Files;
 use crate::agent::{Collected, Request as Ask};
@@ -22,6 +30,7 @@ use crate::alloc_runner::Command;
 use crate::error::Refusal;
 use crate::handle::{Handle, unknown};
 use crate::session::tunnel;
+use crate::volumes::Volumes;
 
 impl Handle {
     /// The files of an allocation that has a directory here.
@@ -31,6 +40,30 @@ impl Handle {
             return Err(unknown(alloc));
         }
         Ok(Files::new(&AllocDir::new(&self.context.config.alloc_dir, alloc)))
+    }
+}
+
+impl Handle {
+    /// Changes the dynamic host volumes, and tells the servers what there is then.
+    async fn change_volumes<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Volumes) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let volumes = self.context.volumes.clone();
+        // A file system may be slow to answer.
+        let changed = tokio::task::spawn_blocking(move || change(&volumes)).await;
+        let changed =
+            changed.map_err(|error| Error::internal(format!("the change of volumes was cut short: {error}")))?;
+        self.describe.send_if_modified(|current| {
+            let mut node = NodeDescription::clone(current);
+            self.context.volumes.describe(&mut node);
+            let news = node != **current;
+            if news {
+                *current = Arc::new(node);
+            }
+            news
+        });
+        changed
     }
 }
 
@@ -94,6 +127,18 @@ impl LocalNode for Handle {
         answer.unwrap_or(Err(Refusal::Ended)).map_err(Error::from)
     }
 
+    async fn exec(&self, alloc: AllocId, request: ExecRequest) -> Result<ExecSession, Error> {
+        self.enter(alloc, request).await
+    }
+
+    async fn connect_port(&self, alloc: AllocId, request: PortRequest) -> Result<Connection, Error> {
+        self.connect(alloc, request).await
+    }
+
+    async fn snapshot(&self, alloc: AllocId) -> Result<ByteStream, Error> {
+        self.hand_over(alloc)
+    }
+
     async fn gc_alloc(&self, alloc: AllocId) -> Result<(), Error> {
         match self.ask(|reply| Ask::Collect { alloc: Some(alloc), reply }).await? {
             Collected::Done => Ok(()),
@@ -104,6 +149,14 @@ impl LocalNode for Handle {
 
     async fn gc(&self) -> Result<(), Error> {
         self.ask(|reply| Ask::Collect { alloc: None, reply }).await.map(drop)
+    }
+
+    async fn create_host_volume(&self, request: HostVolumeRequest) -> Result<HostVolumeInfo, Error> {
+        self.change_volumes(move |volumes| volumes.create(&request)).await
+    }
+
+    async fn delete_host_volume(&self, id: HostVolumeId) -> Result<(), Error> {
+        self.change_volumes(move |volumes| volumes.delete(id)).await
     }
 
     async fn host_stats(&self) -> Result<HostStats, Error> {
@@ -129,6 +182,10 @@ impl LocalNode for Handle {
 
     async fn health(&self) -> PartHealth {
         if self.is_connected() { PartHealth::well() } else { PartHealth::unwell("no connection to a server") }
+    }
+
+    fn task_metrics(&self) -> Arc<str> {
+        self.allocation_metrics()
     }
 
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {

@@ -18,7 +18,7 @@ const MEMORY: [&str; 8] =
 
 impl Handle {
     /// What an allocation uses; of one task only, if `only` names it.
-    pub(super) async fn usage(&self, alloc: AllocId, only: Option<&str>) -> Result<AllocResourceUsage, Error> {
+    pub(crate) async fn usage(&self, alloc: AllocId, only: Option<&str>) -> Result<AllocResourceUsage, Error> {
         let view = self.view(alloc)?;
         if let Some(name) = only
             && view.task(name).is_none()
@@ -111,6 +111,6 @@ fn add(sum: &mut ResourceUsage, one: &ResourceUsage) {
 
 /// The nearest floating-point number; what is lost beyond 2⁵³ does not matter in a rate.
 #[expect(clippy::cast_precision_loss, reason = "rates are shown to people")]
-pub(super) fn float(number: u64) -> f64 {
+pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }

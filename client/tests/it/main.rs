@@ -9,3 +9,6 @@ mod life;
 mod lifecycle;
 mod returning;
 mod streams;
+mod succession;
+mod templates;
+mod world;

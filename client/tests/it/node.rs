@@ -31,7 +31,11 @@ pub(crate) struct Node {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), driver: MockDriver::new() }
+        Self::with(MockDriver::new())
+    }
+
+    pub(crate) fn with(driver: MockDriver) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), driver }
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {

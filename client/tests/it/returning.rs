@@ -111,12 +111,7 @@ async fn a_task_that_is_gone_is_started_again() {
 /// Starts a task that no allocation knows.
 async fn orphan(machine: &Machine) {
     let id = TaskId { alloc_id: alloc_id(77), task: "app".into(), run: 0 };
-    let spec = TaskSpec {
-        id,
-        job_id: "gone".into(),
-        group: "web".into(),
-        ..TaskSpec::default()
-    };
+    let spec = TaskSpec { id, job_id: "gone".into(), group: "web".into(), ..TaskSpec::default() };
     machine.driver.start(spec).await.unwrap();
     std::fs::create_dir_all(machine.alloc_dir(alloc_id(77)).join("app/local")).unwrap();
 }

@@ -66,8 +66,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::with(Router::new().route("/v1/status/leader", axum::routing::get(|| async { "the leader" }))).await
+    }
+
+    /// A server that answers what clients ask by `router`.
+    pub(crate) async fn with(router: Router) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let router = Router::new().route("/v1/status/leader", axum::routing::get(|| async { "the leader" }));
         let server = Self {
             known: Arc::default(),
             changed: watch::Sender::new(0),

@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use orch_driver::{ConfigReader, Error};
 
-const KEYS: &[&str] = &[
+use crate::command::Command;
+
+/// The keys that the `config` of a task may have.
+pub const OPTIONS: &[&str] = &[
     "run_for",
     "exit_code",
     "exit_signal",
@@ -13,6 +16,20 @@ const KEYS: &[&str] = &[
     "start_block_for",
     "kill_after",
     "signal_error",
+    "stdout_string",
+    "stdout_repeat",
+    "stdout_repeat_duration",
+    "stderr_string",
+    "stderr_repeat",
+    "stderr_repeat_duration",
+    "exec_command",
+];
+
+const COMMAND_KEYS: &[&str] = &[
+    "run_for",
+    "exit_code",
+    "exit_signal",
+    "exit_err_msg",
     "stdout_string",
     "stdout_repeat",
     "stdout_repeat_duration",
@@ -34,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) signal_error: Option<String>,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
+    /// What commands do that are run inside it; boxed, as few tasks have one.
+    pub(crate) command: Option<Box<Command>>,
 }
 
 /// How it starts.
@@ -48,7 +67,7 @@ pub(crate) struct Start {
 }
 
 /// How it ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Exit {
     pub(crate) code: i32,
     pub(crate) signal: Option<i32>,
@@ -56,7 +75,7 @@ pub(crate) struct Exit {
 }
 
 /// What it writes to one stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Output {
     /// Written once when it starts, exactly as it stands.
     pub(crate) text: String,
@@ -68,7 +87,7 @@ pub(crate) struct Output {
 
 impl Config {
     pub(crate) fn read(config: &BTreeMap<String, serde_json::Value>) -> Result<Self, Error> {
-        let mut reader = ConfigReader::new(config, KEYS);
+        let mut reader = ConfigReader::new(config, OPTIONS);
         let read = Self {
             start: Start {
                 block_for: reader.duration("start_block_for").unwrap_or_default(),
@@ -76,17 +95,31 @@ impl Config {
                 recoverable: reader.boolean("start_error_recoverable"),
             },
             run_for: reader.duration("run_for"),
-            exit: Exit {
-                code: reader.small_integer("exit_code").unwrap_or(0),
-                signal: reader.small_integer("exit_signal").filter(|signal| *signal != 0),
-                message: reader.text("exit_err_msg").unwrap_or_default(),
-            },
+            exit: exit(&mut reader),
             kill_after: reader.duration("kill_after").unwrap_or_default(),
             signal_error: reader.text("signal_error").filter(|error| !error.is_empty()),
             stdout: output(&mut reader, ["stdout_string", "stdout_repeat", "stdout_repeat_duration"]),
             stderr: output(&mut reader, ["stderr_string", "stderr_repeat", "stderr_repeat_duration"]),
+            command: reader.block("exec_command", COMMAND_KEYS, |reader| Box::new(command(reader))),
         };
         reader.finish(read)
+    }
+}
+
+fn command(reader: &mut ConfigReader<'_>) -> Command {
+    Command {
+        run_for: reader.duration("run_for").unwrap_or_default(),
+        exit: exit(reader),
+        stdout: output(reader, ["stdout_string", "stdout_repeat", "stdout_repeat_duration"]),
+        stderr: output(reader, ["stderr_string", "stderr_repeat", "stderr_repeat_duration"]),
+    }
+}
+
+fn exit(reader: &mut ConfigReader<'_>) -> Exit {
+    Exit {
+        code: reader.small_integer("exit_code").unwrap_or(0),
+        signal: reader.small_integer("exit_signal").filter(|signal| *signal != 0),
+        message: reader.text("exit_err_msg").unwrap_or_default(),
     }
 }
 

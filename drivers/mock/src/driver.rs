@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use orch_driver::{
-    Capabilities, Driver, Error, ExitStatus, Fingerprint, FsIsolation, Health, TaskHandle, TaskId, TaskSpec, TaskStats,
+    Capabilities, Driver, Error, ExecSession, ExecSpec, ExitStatus, Fingerprint, FsIsolation, Health, TaskHandle,
+    TaskId, TaskMount, TaskSpec, TaskStats,
 };
 use orch_model::{Nanos, Timestamp};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +24,7 @@ const NAME: &str = "mock_driver";
 #[derive(Debug, Clone, Default)]
 pub struct MockDriver {
     tasks: Arc<Mutex<BTreeMap<TaskId, Place>>>,
+    fs_isolation: FsIsolation,
 }
 
 /// What stands in the table under a task's id.
@@ -33,6 +35,8 @@ enum Place {
     /// It was started.
     Started {
         task: Arc<Task>,
+        /// What of the host it was given.
+        mounts: Vec<TaskMount>,
         /// What writes repeated output.
         writers: Vec<AbortOnDropHandle<()>>,
     },
@@ -42,6 +46,19 @@ impl MockDriver {
     /// A driver without tasks.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A driver without tasks that claims to keep their files apart in this way. One that does can mount.
+    pub fn isolated(fs_isolation: FsIsolation) -> Self {
+        Self { fs_isolation, ..Self::default() }
+    }
+
+    /// What of the host a task was given; nothing for one that is not known.
+    pub fn mounts(&self, id: &TaskId) -> Vec<TaskMount> {
+        match self.lock().get(id) {
+            Some(Place::Started { mounts, .. }) => mounts.clone(),
+            Some(Place::Starting) | None => Vec::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Place>> {
@@ -87,8 +104,8 @@ struct Reserved<'d> {
 }
 
 impl Reserved<'_> {
-    fn fill(self, task: Arc<Task>, writers: Vec<AbortOnDropHandle<()>>) {
-        self.driver.lock().insert(self.id.clone(), Place::Started { task, writers });
+    fn fill(self, task: Arc<Task>, mounts: Vec<TaskMount>, writers: Vec<AbortOnDropHandle<()>>) {
+        self.driver.lock().insert(self.id.clone(), Place::Started { task, mounts, writers });
     }
 }
 
@@ -108,7 +125,11 @@ impl Driver for MockDriver {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { signals: true, exec: false, mounts: false, fs_isolation: FsIsolation::None, logs: true }
+        let mounts = match self.fs_isolation {
+            FsIsolation::None => false,
+            FsIsolation::Chroot | FsIsolation::Image => true,
+        };
+        Capabilities { signals: true, exec: true, mounts, fs_isolation: self.fs_isolation, logs: true }
     }
 
     async fn fingerprint(&self) -> Fingerprint {
@@ -127,7 +148,8 @@ impl Driver for MockDriver {
         let config = Config::read(&spec.config)?;
         let reserved = self.reserve(&spec.id)?;
         tokio::time::sleep(config.start.block_for).await;
-        if let Some(message) = config.start.error {
+        if let Some(message) = &config.start.error {
+            let message = message.clone();
             return Err(Error::StartFailed { message, recoverable: config.start.recoverable });
         }
         let streams = [("stdout", &config.stdout), ("stderr", &config.stderr)];
@@ -138,11 +160,10 @@ impl Driver for MockDriver {
         for writer in &writers {
             writer.write().await?;
         }
-        let task = Task::new(now(), config.run_for, config.exit, config.kill_after, config.signal_error);
-        let task = Arc::new(task);
+        let task = Arc::new(Task::new(now(), config));
         let handle = task.handle(&spec.id, NAME);
         let writers = writers.into_iter().filter_map(|writer| writer.repeat(Arc::clone(&task))).collect();
-        reserved.fill(task, writers);
+        reserved.fill(task, spec.mounts, writers);
         Ok(handle)
     }
 
@@ -172,6 +193,14 @@ impl Driver for MockDriver {
             task.kill();
         }
         Ok(())
+    }
+
+    async fn exec(&self, id: &TaskId, spec: ExecSpec) -> Result<ExecSession, Error> {
+        let task = self.task(id)?;
+        if task.has_ended() {
+            return Err(Error::UnknownTask(id.clone()));
+        }
+        Ok(task.command.as_deref().cloned().unwrap_or_default().start(task, &spec))
     }
 
     async fn stats(&self, id: &TaskId) -> Result<TaskStats, Error> {

@@ -7,10 +7,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod command;
 mod config;
 mod driver;
 mod output;
 mod signal;
 mod task;
 
+pub use config::OPTIONS;
 pub use driver::MockDriver;

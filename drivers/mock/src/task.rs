@@ -6,7 +6,8 @@ use orch_model::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::config::Exit;
+use crate::command::Command;
+use crate::config::{Config, Exit};
 use crate::signal::KILL;
 
 /// One task, running or ended. Nothing drives it: whether it has ended is a comparison of times.
@@ -14,6 +15,8 @@ use crate::signal::KILL;
 pub(crate) struct Task {
     pub(crate) started_at: Timestamp,
     pub(crate) signal_error: Option<String>,
+    /// What commands do that are run inside it.
+    pub(crate) command: Option<Box<Command>>,
     exit: Exit,
     kill_after: Duration,
     end: Mutex<Option<End>>,
@@ -37,16 +40,12 @@ enum Cause {
 }
 
 impl Task {
-    pub(crate) fn new(
-        started_at: Timestamp,
-        run_for: Option<Duration>,
-        exit: Exit,
-        kill_after: Duration,
-        signal_error: Option<String>,
-    ) -> Self {
+    /// A task that starts now.
+    pub(crate) fn new(started_at: Timestamp, config: Config) -> Self {
+        let Config { start: _, run_for, exit, kill_after, signal_error, stdout: _, stderr: _, command } = config;
         let end = run_for.and_then(|run_for| Instant::now().checked_add(run_for));
         let end = end.map(|at| End { at, by: Cause::Itself });
-        Self { started_at, signal_error, exit, kill_after, end: Mutex::new(end), moved: Notify::new() }
+        Self { started_at, signal_error, command, exit, kill_after, end: Mutex::new(end), moved: Notify::new() }
     }
 
     /// The note by which it is found again.

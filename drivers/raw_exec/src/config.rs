@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
 use orch_driver::{ConfigReader, Error};
+use orch_supervisor::IdRanges;
 use serde_json::Value;
-
-use crate::users::IdRanges;
 
 /// The node's settings for this driver: the `plugin "raw_exec"` block of the agent's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +43,10 @@ fn ranges(reader: &mut ConfigReader<'_>, key: &str) -> IdRanges {
     })
 }
 
+/// The keys that the `config` of a task may have.
+pub const OPTIONS: &[&str] =
+    &["command", "args", "work_dir", "cgroup_v2_override", "cgroup_v1_override", "oom_score_adj", "denied_envvars"];
+
 /// A task's `config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TaskConfig {
@@ -61,16 +64,7 @@ pub(crate) struct TaskConfig {
 
 impl TaskConfig {
     pub(crate) fn read(config: &BTreeMap<String, Value>) -> Result<Self, Error> {
-        let keys = [
-            "command",
-            "args",
-            "work_dir",
-            "cgroup_v2_override",
-            "cgroup_v1_override",
-            "oom_score_adj",
-            "denied_envvars",
-        ];
-        let mut reader = ConfigReader::new(config, &keys);
+        let mut reader = ConfigReader::new(config, OPTIONS);
         let read = Self {
             command: reader.required_text("command"),
             args: reader.texts("args"),

@@ -1,7 +1,7 @@
 //! The driver `raw_exec`: any program of the host, as it stands, with limits where the host allows them.
 //!
 //! A program sees the whole host; what keeps it in bounds are its user and its control group. The supervisor is its parent, so it outlives
-//! the agent. Read in this order: `config`, `users`, `command`, `key`, `plan`, `driver`.
+//! the agent. Read in this order: `config`, `command`, `plan`, `driver`.
 //!
 //! Never in here: forking, pipes, log files, waiting for processes. Those are the supervisor's.
 
@@ -10,10 +10,10 @@
 mod command;
 mod config;
 mod driver;
-mod key;
 mod plan;
-mod users;
 
-pub use config::Config;
+pub use config::{Config, OPTIONS};
 pub use driver::RawExec;
-pub use users::{IdRanges, InvalidIdRange};
+
+/// The driver's name in job files.
+const NAME: &str = "raw_exec";

@@ -1,32 +1,31 @@
 //! From a task's specification to what the supervisor is asked to start. Reads the host, changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orch_driver::{Error, LogSpec, TaskDirs, TaskLimits, TaskSpec};
-use orch_host::cgroup::{Hierarchies, Limits};
-use orch_model::MebiBytes;
-use orch_supervisor::{CgroupSpec, SpawnSpec};
+use orch_host::cgroup::Hierarchies;
+use orch_supervisor::{CgroupSpec, Denied, DriverTasks, SpawnSpec, limits_of, resolve_user};
 
 use crate::config::{Config, TaskConfig, is_denied};
-use crate::users::Denied;
-use crate::{command, key, users};
+use crate::{NAME, command};
 
 /// What to ask of the supervisor for `spec`. Blocks for a few looks at the disk.
 pub(crate) fn make(spec: TaskSpec, node: &Config) -> Result<SpawnSpec, Error> {
     let task = TaskConfig::read(&spec.config)?;
     let denied = Denied { uids: &node.denied_host_uids, gids: &node.denied_host_gids };
-    let user = users::resolve(spec.user.as_deref(), denied).map_err(|error| refused(&error))?;
+    let user = resolve_user(spec.user.as_deref(), denied).map_err(|error| refused(&error))?;
     let command = command::find(&task.command, &spec.dirs, &spec.env).map_err(|error| refused(&error))?;
     let LogSpec { dir, max_files, max_file_bytes, disabled } = spec.logs;
     Ok(SpawnSpec {
-        key: key::of(&spec.id),
+        key: DriverTasks::key(NAME, &spec.id),
         command,
         work_dir: work_dir(&task, &spec.dirs)?,
         user,
         cgroup: Some(cgroup(&task, spec.limits)?),
         logs: orch_supervisor::LogSpec { dir, task: spec.id.task, max_files, max_file_bytes, disabled },
         oom_score_adj: task.oom_score_adj,
+        sandbox: None,
         env: environment(spec.env, &node.denied_envvars, &task.denied_envvars),
         args: task.args,
     })
@@ -60,7 +59,7 @@ fn environment(
 
 fn cgroup(task: &TaskConfig, limits: TaskLimits) -> Result<CgroupSpec, Error> {
     if task.cgroup_v2_override.is_none() && task.cgroup_v1_override.is_empty() {
-        return Ok(CgroupSpec::Own(own_limits(limits)));
+        return Ok(CgroupSpec::Own(limits_of(limits)));
     }
     let host =
         Hierarchies::detect().map_err(|error| Error::failed("cannot find the control groups of this host", error))?;
@@ -89,71 +88,9 @@ fn existing(tree: &str, root: Option<&Path>, path: &str) -> Result<PathBuf, Erro
     }
 }
 
-/// Nothing asked for is nothing limited.
-fn own_limits(limits: TaskLimits) -> Limits {
-    let TaskLimits { cpu, node_cpu: _, memory, memory_max, cpuset_cores } = limits;
-    let bytes = |amount: MebiBytes| amount.0.checked_mul(1 << 20).filter(|bytes| *bytes > 0);
-    let highest = memory_max.filter(|highest| *highest > memory);
-    Limits {
-        cpu_shares: (cpu.0 > 0).then_some(u64::from(cpu.0)),
-        memory_hard: bytes(highest.unwrap_or(memory)),
-        memory_soft: highest.and(bytes(memory)),
-        cpuset: cpuset(&cpuset_cores),
-        swap: false,
-        ..Limits::default()
-    }
-}
-
-/// Numbers of processors as control groups take them, `0-2,7`; `None` if there are none.
-fn cpuset(cores: &[u16]) -> Option<String> {
-    let sorted: BTreeSet<u16> = cores.iter().copied().collect();
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for core in sorted {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(core) => *last = core,
-            _ => ranges.push((core, core)),
-        }
-    }
-    let texts =
-        ranges.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
-    let texts: Vec<String> = texts.collect();
-    (!texts.is_empty()).then(|| texts.join(","))
-}
-
 #[cfg(test)]
 mod tests {
-    use orch_model::Mhz;
-
     use super::*;
-
-    fn limits(cpu: u32, memory: u64, memory_max: Option<u64>) -> Limits {
-        own_limits(TaskLimits {
-            cpu: Mhz(cpu),
-            node_cpu: Mhz(4000),
-            memory: MebiBytes(memory),
-            memory_max: memory_max.map(MebiBytes),
-            cpuset_cores: Vec::new(),
-        })
-    }
-
-    #[test]
-    fn the_reservation_is_the_limit_unless_more_is_allowed() {
-        let mib = 1 << 20;
-        let plain = limits(500, 300, None);
-        assert_eq!((plain.cpu_shares, plain.memory_hard, plain.memory_soft), (Some(500), Some(300 * mib), None));
-        let burst = limits(500, 300, Some(600));
-        assert_eq!((burst.memory_hard, burst.memory_soft), (Some(600 * mib), Some(300 * mib)));
-        assert_eq!(limits(0, 0, None), Limits { swap: false, ..Limits::default() });
-    }
-
-    #[test]
-    fn neighbouring_processors_are_written_as_ranges() {
-        for (cores, text) in
-            [(&[][..], None), (&[3], Some("3")), (&[7, 0, 2, 1, 2], Some("0-2,7")), (&[65535, 4, 5], Some("4-5,65535"))]
-        {
-            assert_eq!(cpuset(cores).as_deref(), text);
-        }
-    }
 
     #[test]
     fn denied_variables_are_taken_out() {

@@ -32,6 +32,8 @@ pub enum Outcome {
 #[derive(Debug)]
 pub(super) enum Stop {
     NoProgram,
+    /// The driver does not claim to do what is checked.
+    NotClaimed,
     Broken(String),
 }
 
@@ -41,7 +43,7 @@ pub(super) type Checked = Result<(), Stop>;
 impl From<Checked> for Outcome {
     fn from(checked: Checked) -> Self {
         match checked {
-            Ok(()) => Self::Holds,
+            Ok(()) | Err(Stop::NotClaimed) => Self::Holds,
             Err(Stop::NoProgram) => Self::Skipped,
             Err(Stop::Broken(why)) => Self::Broken(why),
         }

@@ -83,6 +83,7 @@ impl StartError {
             Self::Stage { stage, .. } => match stage {
                 Stage::Pipe | Stage::Fork | Stage::Cgroup | Stage::Descriptors => true,
                 Stage::Session | Stage::User | Stage::WorkDir | Stage::Exec | Stage::Limits | Stage::OomScore => false,
+                Stage::Mount | Stage::Root | Stage::Capabilities | Stage::Filter => false,
             },
             Self::Exists(_) | Self::ZeroByte { .. } => false,
             Self::Lost | Self::Supervisor(_) => true,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{ExitStatus, SpawnSpec, TaskEntry, TaskKey, TaskStats};
 
 /// Raised with every change of a type that travels.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 const MAGIC: &[u8; 8] = b"orch-sup";
 
@@ -162,10 +162,18 @@ pub enum Stage {
     WorkDir = 9,
     /// `execve`.
     Exec = 10,
+    /// Making a file system of the task's own.
+    Mount = 11,
+    /// Changing the root directory.
+    Root = 12,
+    /// Giving up capabilities.
+    Capabilities = 13,
+    /// Installing the system call filter.
+    Filter = 14,
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::Pipe,
         Self::Fork,
         Self::Session,
@@ -176,6 +184,10 @@ impl Stage {
         Self::User,
         Self::WorkDir,
         Self::Exec,
+        Self::Mount,
+        Self::Root,
+        Self::Capabilities,
+        Self::Filter,
     ];
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {
@@ -196,6 +208,10 @@ impl fmt::Display for Stage {
             Self::User => "changing the user",
             Self::WorkDir => "entering the working directory",
             Self::Exec => "executing the program",
+            Self::Mount => "mounting the task's own file systems",
+            Self::Root => "changing the root directory",
+            Self::Capabilities => "giving up capabilities",
+            Self::Filter => "installing the system call filter",
         })
     }
 }

@@ -6,6 +6,8 @@ use orch_host::cgroup::{Limits, Stats, TaskCgroup};
 use orch_host::{ProcessId, Warning};
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::{Namespaces, Privileges, Sandbox};
+
 /// Names one run of a task for good: the caller puts allocation, task and run number in it.
 ///
 /// It also names the control group of the run, so two runs never have the same.
@@ -43,7 +45,7 @@ pub struct SpawnSpec {
     pub args: Vec<String>,
     /// The whole environment: nothing is inherited.
     pub env: Vec<(String, String)>,
-    /// Where the task starts; it must exist.
+    /// Where the task starts, as the task sees it; it must exist.
     pub work_dir: PathBuf,
     /// Whom to run as; `None` keeps the supervisor's user.
     pub user: Option<UserIds>,
@@ -52,6 +54,8 @@ pub struct SpawnSpec {
     pub logs: LogSpec,
     /// Written to `oom_score_adj`, clamped to what the host allows; `None` keeps the supervisor's.
     pub oom_score_adj: Option<i32>,
+    /// What keeps the task apart from the host; `None` leaves it among the host's files and processes.
+    pub sandbox: Option<Box<Sandbox>>,
 }
 
 /// Numeric identity of a task.
@@ -134,6 +138,26 @@ pub struct TaskEntry {
     pub logs: LogSpec,
     /// The control group it runs in; may have no directory.
     pub cgroup: TaskCgroup,
+    /// As whom and where it was started, for commands that join it.
+    #[serde(default)]
+    pub place: Place,
+}
+
+/// As whom and where a task was started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub user: Option<UserIds>,
+    pub work_dir: PathBuf,
+    /// The namespaces and privileges of a task that has a sandbox.
+    pub confinement: Option<(Namespaces, Privileges)>,
+}
+
+impl Place {
+    /// Where `spec` starts its task.
+    pub(crate) fn of(spec: &SpawnSpec) -> Self {
+        let confinement = spec.sandbox.as_ref().map(|sandbox| (sandbox.namespaces, sandbox.privileges));
+        Self { user: spec.user.clone(), work_dir: spec.work_dir.clone(), confinement }
+    }
 }
 
 /// What a task has used so far.

@@ -7,7 +7,7 @@ use orch_model::allocation::{
     TaskEvent as ModelEvent, TaskState as ModelTaskState,
 };
 use orch_model::evaluation::{Explanation, NodeScore};
-use orch_model::job::{LifecycleKind, NetworkResource, Port, Task, TaskGroup};
+use orch_model::job::{NetworkResource, Port, Task, TaskGroup};
 use orch_model::{Allocation as ModelAllocation, Evaluation, Nanos};
 
 use crate::allocation::{
@@ -227,6 +227,7 @@ impl TaskEvent {
         match kind {
             EventKind::Received
             | EventKind::Started
+            | EventKind::DownloadingArtifacts
             | EventKind::LeaderDead
             | EventKind::MainDead
             | EventKind::Reconnected => {}
@@ -234,7 +235,10 @@ impl TaskEvent {
                 self.message = self.display_message.clone();
                 self.detail("message", &self.message.clone());
             }
-            EventKind::TaskSetup(message) => {
+            EventKind::TaskSetup(message)
+            | EventKind::Template(message)
+            | EventKind::AllocUnhealthy(message)
+            | EventKind::DiskExceeded(message) => {
                 self.message = text(message);
                 self.detail("message", message);
             }
@@ -301,6 +305,13 @@ impl TaskEvent {
                     self.detail("kill_error", error);
                 }
             }
+            EventKind::WaitingForShutdownDelay { delay } | EventKind::SkippingShutdownDelay { delay } => {
+                self.detail("delay", &delay.to_string());
+            }
+            EventKind::FailedArtifactDownload(error) => {
+                self.download_error = text(error);
+                self.detail("download_error", error);
+            }
             EventKind::SiblingFailed { task } => {
                 self.failed_sibling = text(task);
                 self.detail("failed_sibling", task);
@@ -331,33 +342,11 @@ impl AllocatedResources {
 
 /// What each task takes.
 fn task_resources(alloc: &ModelAllocation, group: &TaskGroup) -> BTreeMap<String, AllocatedTaskResources> {
-    let cores = task_cores(&alloc.cores, group);
-    let tasks = group.tasks.iter().zip(cores);
-    tasks.map(|(task, own)| (task.name.clone(), AllocatedTaskResources::of(task, own, alloc.oversubscribed))).collect()
-}
-
-/// Which of an allocation's cores each task of `group` has: sidecars have theirs for good, and those tasks that never
-/// run beside each other have the same of the rest.
-fn task_cores(cores: &[u16], group: &TaskGroup) -> Vec<Vec<u16>> {
-    let asked = |task: &Task| {
-        let cores = task.resources.as_ref().map_or(0, |resources| resources.cores);
-        usize::try_from(cores).unwrap_or_default()
-    };
-    let is_sidecar = |task: &Task| task.lifecycle_kind() == Some(LifecycleKind::Prestart { sidecar: true });
-    let sidecars: usize = group.tasks.iter().filter(|task| is_sidecar(task)).map(asked).sum();
-    let (mut sidecar, mut prestart, mut main, mut poststop) = (0, sidecars, sidecars, sidecars);
-    let mut own = |task: &Task| {
-        let next = match task.lifecycle_kind() {
-            Some(LifecycleKind::Prestart { sidecar: true }) => &mut sidecar,
-            Some(LifecycleKind::Prestart { sidecar: false }) => &mut prestart,
-            Some(LifecycleKind::Poststop) => &mut poststop,
-            Some(LifecycleKind::Main | LifecycleKind::Poststart { .. }) | None => &mut main,
-        };
-        let first = *next;
-        *next += asked(task);
-        cores.iter().copied().skip(first).take(asked(task)).collect()
-    };
-    group.tasks.iter().map(&mut own).collect()
+    let tasks = group.tasks.iter().enumerate().map(|(place, task)| {
+        let own = group.cores_of(place, &alloc.cores).unwrap_or_default();
+        (task.name.clone(), AllocatedTaskResources::of(task, own, alloc.oversubscribed))
+    });
+    tasks.collect()
 }
 
 impl AllocatedTaskResources {
@@ -505,26 +494,6 @@ mod tests {
     use super::*;
     use orch_model::Timestamp;
     use orch_model::allocation::Termination;
-    use orch_model::job::{Resources, TaskLifecycleConfig};
-
-    #[test]
-    fn tasks_that_run_beside_each_other_have_cores_of_their_own() {
-        let task = |name: &str, cores, hook: &str, sidecar| Task {
-            name: name.into(),
-            resources: Some(Resources { cores, ..Resources::default() }),
-            lifecycle: (!hook.is_empty()).then(|| TaskLifecycleConfig { hook: hook.into(), sidecar }),
-            ..Task::default()
-        };
-        let tasks = vec![
-            task("init", 2, "prestart", false),
-            task("app", 2, "", false),
-            task("proxy", 1, "prestart", true),
-            task("plain", 0, "", false),
-            task("other", 1, "poststart", false),
-        ];
-        let group = TaskGroup { tasks, ..TaskGroup::default() };
-        assert_eq!(task_cores(&[3, 4, 5, 6], &group), [vec![4, 5], vec![4, 5], vec![3], vec![], vec![6]]);
-    }
 
     #[test]
     fn an_event_is_told_in_a_sentence_and_by_its_particulars() {

@@ -5,7 +5,7 @@
 //! Never in here: a server, a router, or rules about jobs.
 //!
 //! Read in this order: [`json`], [`job`], [`scaling`], [`allocation`], [`evaluation`], [`deployment`], [`node`], [`fs`],
-//! [`stats`], [`metrics`], [`agent`], [`operator`], [`namespace`], [`search`], [`client`].
+//! [`exec`], [`stats`], [`metrics`], [`agent`], [`operator`], [`namespace`], [`search`], [`volume`], [`client`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
@@ -15,6 +15,7 @@ pub mod agent;
 pub mod allocation;
 pub mod deployment;
 pub mod evaluation;
+pub mod exec;
 pub mod fs;
 pub mod job;
 pub mod metrics;
@@ -24,6 +25,7 @@ pub mod operator;
 pub mod scaling;
 pub mod search;
 pub mod stats;
+pub mod volume;
 
 pub mod client;
 
@@ -36,6 +38,7 @@ pub use allocation_view::AllocListParts;
 pub use client::{Client, Config, QueryMeta, QueryOptions};
 pub use deployment::Deployment;
 pub use evaluation::Evaluation;
+pub use exec::{ExecHandshake, ExecInput, ExecOutput, ExecPiece, ExecResult, JobAction, TtySize};
 pub use fs::{FileInfo, StreamFrame};
 pub use job::{JobListStub, JobSubmission, JobSummary};
 pub use json::{Blob, Time};
@@ -46,3 +49,4 @@ pub use node_view::NodeListParts;
 pub use operator::{BrakeStatus, RaftConfiguration, RaftServer, SchedulerConfiguration, TransferLeadership};
 pub use scaling::{JobScaleStatus, ScalingEvent};
 pub use stats::{AllocResourceUsage, HostStats, NodeMetadata};
+pub use volume::{HostVolume, HostVolumeStub};

@@ -6,13 +6,13 @@ use orch_model::Node as ModelNode;
 use orch_model::job::NetworkResource;
 use orch_model::node::{
     DriverInfo as ModelDriver, HostNetwork, NodeAddress, NodeEvent as ModelEvent, NodeNetwork,
-    NodeReserved as ModelReserved, NodeResources as ModelResources,
+    NodeReserved as ModelReserved, NodeResources as ModelResources, NodeVolume,
 };
 
 use crate::json::Time;
 use crate::node::{
-    ClientHostNetwork, DriverInfo, Node, NodeCpuResources, NodeDiskResources, NodeEvent, NodeListStub,
-    NodeMemoryResources, NodeNetworkAddress, NodeNetworkResource, NodeReservedCpu, NodeReservedNetworks,
+    ClientHostNetwork, ClientHostVolume, DriverInfo, Node, NodeCpuResources, NodeDiskResources, NodeEvent,
+    NodeListStub, NodeMemoryResources, NodeNetworkAddress, NodeNetworkResource, NodeReservedCpu, NodeReservedNetworks,
     NodeReservedResources, NodeResources,
 };
 
@@ -69,7 +69,7 @@ impl Node {
             drivers: drivers(&described.drivers),
             csi_controller_plugins: BTreeMap::new(),
             csi_node_plugins: BTreeMap::new(),
-            host_volumes: BTreeMap::new(),
+            host_volumes: host_volumes(&described.host_volumes),
             host_networks: described
                 .host_networks
                 .iter()
@@ -112,7 +112,7 @@ impl NodeListStub {
             status: node.status,
             status_description: node.status_description.clone(),
             drivers: drivers(&described.drivers),
-            host_volumes: BTreeMap::new(),
+            host_volumes: host_volumes(&described.host_volumes),
             node_resources: parts.resources.then(|| NodeResources::of(&described.resources)),
             reserved_resources: parts.resources.then(|| NodeReservedResources::of(&described.reserved)),
             last_drain: None,
@@ -124,6 +124,19 @@ impl NodeListStub {
 
 fn drivers(drivers: &BTreeMap<String, ModelDriver>) -> BTreeMap<String, DriverInfo> {
     drivers.iter().map(|(name, info)| (name.clone(), DriverInfo::of(info))).collect()
+}
+
+fn host_volumes(volumes: &BTreeMap<String, NodeVolume>) -> BTreeMap<String, ClientHostVolume> {
+    let shown = |name: &String, volume: &NodeVolume| {
+        let NodeVolume { path, read_only, id } = volume;
+        ClientHostVolume {
+            name: name.clone(),
+            path: path.clone(),
+            read_only: *read_only,
+            id: id.map(|id| id.to_string()).unwrap_or_default(),
+        }
+    };
+    volumes.iter().map(|(name, volume)| (name.clone(), shown(name, volume))).collect()
 }
 
 impl DriverInfo {

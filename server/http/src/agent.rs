@@ -61,6 +61,8 @@ pub struct Admission {
     pub max_count: i64,
     /// The names of the drivers that exist.
     pub drivers: Vec<&'static str>,
+    /// The keys that the `config` of a driver's tasks may have, by the driver's name.
+    pub driver_options: &'static [(&'static str, &'static [&'static str])],
 }
 
 impl Default for Admission {
@@ -71,6 +73,7 @@ impl Default for Admission {
             max_priority: usual.max_priority,
             max_count: usual.max_count,
             drivers: Vec::new(),
+            driver_options: &[],
         }
     }
 }
@@ -78,7 +81,7 @@ impl Default for Admission {
 impl AgentInfo {
     /// What admission must know beside a job.
     pub(crate) fn admission_context(&self) -> AdmissionContext<'_> {
-        let Admission { default_priority, max_priority, max_count, drivers } = &self.admission;
+        let Admission { default_priority, max_priority, max_count, drivers, driver_options } = &self.admission;
         let mut context = AdmissionContext::new(drivers);
         if !self.region.is_empty() {
             context.region = &self.region;
@@ -86,6 +89,7 @@ impl AgentInfo {
         context.default_priority = *default_priority;
         context.max_priority = *max_priority;
         context.max_count = *max_count;
+        context.driver_options = driver_options;
         context
     }
 }

@@ -14,6 +14,7 @@ use crate::control::View;
 use crate::error::Error;
 use crate::gzip::Whole;
 use crate::params::{Params, Read};
+use crate::upgrade::Upgrades;
 use crate::{Body, Request, Response};
 
 const INDEX: HeaderName = HeaderName::from_static("x-nomad-index");
@@ -49,6 +50,8 @@ pub(crate) struct Call {
     pub(crate) agent: Arc<Agent>,
     /// One permit for each read of this agent that waits.
     pub(crate) waiting: Arc<Semaphore>,
+    /// The connections of this agent that left HTTP behind.
+    pub(crate) upgrades: Arc<Upgrades>,
     pub(crate) verb: Verb,
     pub(crate) params: Params,
     /// Never contended: it lets a call be shared between threads although a body cannot be.
@@ -59,11 +62,12 @@ impl Call {
     pub(crate) fn new(
         agent: Arc<Agent>,
         waiting: Arc<Semaphore>,
+        upgrades: Arc<Upgrades>,
         verb: Verb,
         params: Params,
         request: Request,
     ) -> Self {
-        Self { agent, waiting, verb, params, request: Mutex::new(request) }
+        Self { agent, waiting, upgrades, verb, params, request: Mutex::new(request) }
     }
 
     /// Whether the request has a header of this name.
@@ -74,6 +78,11 @@ impl Call {
     /// The request as it came, to be passed on.
     pub(crate) fn into_request(self) -> Request {
         self.request.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request, to be changed or upgraded.
+    pub(crate) fn request_mut(&mut self) -> &mut Request {
+        self.request.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An error unless the request only reads.
@@ -98,8 +107,7 @@ impl Call {
 
     /// The body as JSON, if there is one.
     pub(crate) async fn json_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
-        let request = self.request.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let body = std::mem::take(request.body_mut());
+        let body = std::mem::take(self.request_mut().body_mut());
         body::read_json(body).await
     }
 

@@ -7,18 +7,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orch_api::{AgentMember, BrakeStatus, JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool};
 use orch_api::{PartHealth, RaftConfiguration, ScalingEvent, TransferLeadership};
+use orch_model::ids::VolumeClaimId;
 use orch_model::node::Eligibility;
 use orch_model::operator::SchedulerConfig;
-use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey};
+use orch_model::volume::VolumeClaim;
+use orch_model::{
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, HostVolume, HostVolumeId, Job, JobKey,
+};
 use orch_model::{Namespace, Node, NodeId, StateIndex};
 use tokio::time::Instant;
 
 mod requests;
 
 pub use requests::{
-    ChangeDeployment, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, Joined, LeadershipTarget,
-    NodeWritten, Preserve, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability,
-    StopAlloc, Written,
+    ChangeDeployment, DeleteHostVolume, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, HostVolumeWritten,
+    Joined, LeadershipTarget, NodeWritten, Preserve, PutHostVolume, RegisterJob, RevertJob, ScaleJob,
+    SchedulerConfigWritten, SetAllocHealth, SetJobStability, StopAlloc, Written,
 };
 
 use crate::error::Error;
@@ -45,6 +49,10 @@ pub enum Table {
     Evals,
     /// Deployments.
     Deployments,
+    /// Dynamic host volumes.
+    HostVolumes,
+    /// Claims on them.
+    VolumeClaims,
     /// Nodes.
     Nodes,
     /// The scheduler's settings.
@@ -68,6 +76,8 @@ pub enum Scope {
     Alloc(AllocId),
     /// One deployment.
     Deployment(DeploymentId),
+    /// One dynamic host volume.
+    HostVolume(HostVolumeId),
 }
 
 /// The servers of a region, as any of them sees it.
@@ -140,6 +150,21 @@ pub trait ControlPlane: Send + Sync + 'static {
 
     /// Creates an evaluation of every job that has work on a node.
     async fn evaluate_node(&self, node: NodeId) -> Result<NodeWritten, Error>;
+
+    /// Has a node make a dynamic host volume, or take over a directory, and stores it.
+    ///
+    /// Errors: `NotFound` for a node or volume that is not there; `Invalid` where no node can hold it, or its node
+    /// refuses it; `Conflict` for a name that another volume of the node has; `Unavailable` where the node does not answer.
+    async fn put_host_volume(&self, request: PutHostVolume) -> Result<HostVolumeWritten, Error>;
+
+    /// Has its node remove a dynamic host volume, and forgets it. Returns the index of the write.
+    ///
+    /// Errors: `NotFound`; `Conflict` while allocations use it or claims stand; `Unavailable` where the node does not
+    /// answer, unless it is forced.
+    async fn delete_host_volume(&self, request: DeleteHostVolume) -> Result<StateIndex, Error>;
+
+    /// Forgets a claim on a host volume. One that does not exist is `NotFound`. Returns the index of the write.
+    async fn delete_volume_claim(&self, id: VolumeClaimId) -> Result<StateIndex, Error>;
 
     /// Replaces the scheduler's settings; with `cas`, only if they were last changed at that index.
     async fn set_scheduler_config(
@@ -266,6 +291,18 @@ pub trait View: Send + Sync {
 
     /// The last events of a job's scaling by group, newest first. They count as part of the job: [`Table::Jobs`].
     fn scaling_events(&self, key: &JobKey) -> BTreeMap<String, Vec<ScalingEvent>>;
+
+    /// A dynamic host volume.
+    fn host_volume(&self, id: HostVolumeId) -> Option<Arc<HostVolume>>;
+
+    /// The dynamic host volumes of a namespace (of all with `None`), by namespace and id.
+    fn host_volumes(&self, namespace: Option<&Namespace>) -> Vec<Arc<HostVolume>>;
+
+    /// The allocations that use a dynamic host volume and have not ended on their node.
+    fn allocs_of_host_volume(&self, volume: &HostVolume) -> Vec<Arc<Allocation>>;
+
+    /// The claims on host volumes by jobs of a namespace (of all with `None`), by namespace and id.
+    fn volume_claims(&self, namespace: Option<&Namespace>) -> Vec<Arc<VolumeClaim>>;
 
     /// A node.
     fn node(&self, id: NodeId) -> Option<Arc<Node>>;

@@ -28,3 +28,19 @@ pub(crate) const SEARCH_MATCHES: usize = 20;
 pub(crate) const FRAME_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Reads that may wait for something newer at the same time; further ones are told to come back later.
 pub(crate) const WAITING_READS: usize = 20_000;
+/// Commands inside tasks of this machine that run at the same time.
+pub(crate) const COMMANDS: usize = 256;
+/// Connections to ports of allocations of this machine that are open at the same time.
+pub(crate) const PORT_CONNECTIONS: usize = 4096;
+/// Upgraded connections that are passed on to other agents at the same time.
+pub(crate) const PASSED_ON: usize = 8192;
+/// How long a command inside a task may take to start, and a port to accept a connection.
+pub(crate) const START_WITHIN: Duration = Duration::from_secs(30);
+/// The silence after which the websocket of a command gives a sign of life.
+pub(crate) const EXEC_HEARTBEAT: Duration = Duration::from_secs(10);
+/// The silence after which whoever runs a command is taken to be gone.
+pub(crate) const PEER_SILENCE: Duration = Duration::from_secs(60);
+/// How long the outputs of a command that has ended may be silent before they are left.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// How long the other side of a websocket may take to read its end.
+pub(crate) const CLOSE_WITHIN: Duration = Duration::from_secs(5);

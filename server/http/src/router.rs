@@ -16,9 +16,10 @@ use crate::error::{Error, Kind};
 use crate::params::{Params, decode_path};
 use crate::routes::forward::tunnel;
 use crate::routes::{
-    agent, allocations, client, deployments, evaluations, files, job, jobs, metrics, namespaces, nodes, operator,
-    pools, search, status,
+    agent, allocations, client, deployments, evaluations, files, interactive, job, jobs, metrics, namespaces, nodes,
+    operator, pools, search, status, volumes,
 };
+use crate::upgrade::Upgrades;
 use crate::{Request, Response, gzip, limits, telemetry};
 
 /// The `/v1` API of an agent.
@@ -27,6 +28,7 @@ pub fn router(agent: Agent) -> Router {
     let shared = Shared {
         agent: Arc::new(agent),
         waiting: Arc::new(Semaphore::new(limits::WAITING_READS)),
+        upgrades: Arc::new(Upgrades::new()),
         started: Instant::now(),
     };
     Router::new().fallback(handle).with_state(shared)
@@ -38,6 +40,7 @@ struct Shared {
     agent: Arc<Agent>,
     /// One permit for each read that waits.
     waiting: Arc<Semaphore>,
+    upgrades: Arc<Upgrades>,
     /// When the agent began to answer.
     started: Instant,
 }
@@ -77,7 +80,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, Error> {
     if !region.is_empty() && region != shared.agent.info.region {
         return Err(Error::other_region());
     }
-    let call = Call::new(shared.agent.clone(), shared.waiting.clone(), verb, params, request);
+    let call = Call::new(shared.agent.clone(), shared.waiting.clone(), shared.upgrades.clone(), verb, params, request);
     let segments: Vec<&str> = rest.split('/').collect();
     match segments.as_slice() {
         ["client", ..] => of_client(call, &segments).await,
@@ -95,10 +98,13 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, Error> {
 async fn of_client(call: Call, segments: &[&str]) -> Result<Response, Error> {
     let mut response = match segments {
         ["client", "fs", action, alloc] => files::files(call, action, alloc).await?,
+        ["client", "allocation", id, "exec"] => interactive::exec(call, id).await?,
+        ["client", "allocation", id, "port-forward"] => interactive::port_forward(call, id).await?,
         ["client", "allocation", id, action] => client::allocation(call, id, action).await?,
         ["client", "stats"] => client::stats(call).await?,
         ["client", "gc"] => return client::gc(call).await,
         ["client", "metadata"] => client::metadata(call).await?,
+        ["client", "host-volume", id] => return volumes::on_node(call, id).await,
         _ => return Err(Error::unknown_path()),
     };
     let headers = response.headers_mut();
@@ -124,6 +130,13 @@ async fn of_servers(call: Call, rest: &str, segments: &[&str]) -> Result<Respons
         ["deployments"] => deployments::all(call).await,
         ["deployment", id] => deployments::one(call, id).await,
         ["deployment", action, id] => deployments::action(call, action, id).await,
+        ["volumes"] => volumes::all(call).await,
+        ["volumes", "claims"] => volumes::claims(call).await,
+        ["volumes", "claim", id] => volumes::delete_claim(call, id).await,
+        ["volume", "host"] | ["volume", "host", "create"] => volumes::put(call, volumes::Source::Made).await,
+        ["volume", "host", "register"] => volumes::put(call, volumes::Source::TakenOver).await,
+        ["volume", "host", id] => volumes::one(call, id).await,
+        ["volumes", "external" | "snapshot"] | ["volume", "csi", ..] => volumes::of_csi(),
         ["nodes"] => nodes::all(call).await,
         ["node", "pools"] => pools::all(call).await,
         ["node", "pool", name] => pools::one(call, name).await,

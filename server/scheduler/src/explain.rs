@@ -21,6 +21,8 @@ pub(crate) enum Obstacle {
     /// As many allocations as may share the value of a distinct property do: the property's number, the value's, and
     /// how many.
     Property { property: u16, value: u32, used: u32 },
+    /// A host volume is not there, or somebody uses it who must be alone.
+    Volumes,
     /// Something has run out.
     Full(Misfit),
     /// No port of the dynamic range is free.
@@ -33,7 +35,7 @@ impl Obstacle {
     /// Whether it rules the node out, rather than saying that the node is full.
     const fn is_filter(self) -> bool {
         match self {
-            Self::Distinct | Self::Property { .. } => true,
+            Self::Distinct | Self::Property { .. } | Self::Volumes => true,
             Self::Full(_) | Self::NoDynamicPort | Self::NoAddress => false,
         }
     }
@@ -51,6 +53,7 @@ impl Obstacle {
                     None => format!("missing property {name:?}"),
                 }
             }
+            Self::Volumes => crate::feasible::MISSING_VOLUMES.to_owned(),
             Self::Full(misfit) => misfit.dimension(),
             Self::NoDynamicPort => "network: dynamic port selection failed".to_owned(),
             Self::NoAddress => "network: no addresses available".to_owned(),

@@ -5,7 +5,7 @@
 //! proposal: `orch_state` checks each placement again when the plan is committed.
 //!
 //! Read in this order: [`request`], [`overlay`], [`memo`], [`reconcile`], `feasible`, [`rank`], `ports`, `explain`,
-//! `place`, [`schedule`](mod@schedule).
+//! `place`, [`schedule`](mod@schedule), [`volume_node`](mod@volume_node).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -21,8 +21,10 @@ mod ports;
 pub mod rank;
 pub mod reconcile;
 pub mod schedule;
+pub mod volume_node;
 
 pub use memo::Memo;
 pub use overlay::{Lease, Overlay};
 pub use request::{Decision, Request};
 pub use schedule::{give_up, schedule};
+pub use volume_node::{NoNode, VolumeWish, volume_node};

@@ -19,7 +19,7 @@ pub struct Lease(pub u64);
 /// A worker adds its plan before it hands it in and removes it once the plan's reply has come (or its lease has run
 /// out). Cloning is O(1): workers share one behind a lock and schedule with a clone. An overlay that is wrong costs
 /// refused or delayed placements, never an over-committed node. Stops are left out, because what stops holds its
-/// resources until its client says it has ended.
+/// resources until its client says it has ended; so are host volumes, for which few allocations contend.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
     in_flight: OrdMap<Lease, Arc<InFlight>>,

@@ -124,7 +124,7 @@ mod tests {
         described.resources.dynamic_ports = PortRange { first: 20_000, last: 20_003 };
         described.reserved.ports = "22,20001".parse().unwrap();
         let node = Arc::new(node(1).described(described).build());
-        let view = UsageView::rebuild([&node].into_iter(), [].into_iter());
+        let view = UsageView::rebuild([&node].into_iter(), [].into_iter(), [].into_iter());
         view.row(&node.id).cloned().unwrap()
     }
 

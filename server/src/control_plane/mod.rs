@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orch_api::{
     AgentMember, BrakeStatus, JobSubmission, PartHealth, RaftConfiguration, RaftServer, TransferLeadership,
 };
 use orch_http::control::{
-    ChangeDeployment, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, Joined, LeadershipTarget,
-    NodeWritten, Preserve, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability,
+    ChangeDeployment, DeleteHostVolume, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, HostVolumeWritten,
+    Joined, LeadershipTarget, NodeWritten, Preserve, PutHostVolume, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability,
     StopAlloc, Written,
 };
 use orch_http::{Consistency, ControlPlane, Kind, Request, Response, View};
 use orch_model::allocation::ClientStatus;
 use orch_model::evaluation::Trigger;
+use orch_model::ids::VolumeClaimId;
 use orch_model::node::Eligibility;
 use orch_model::operator::SchedulerConfig;
 use orch_model::{AllocId, Allocation, EvalId, Job, JobKey, NodeId, RaftId, StateIndex};
@@ -29,7 +30,6 @@ use crate::identity::Identity;
 use crate::leader::brake::{BrakeDesk, BrakeWish};
 use crate::leader::gc::{self, Collector};
 use crate::membership::Roster;
-use crate::metrics;
 use crate::raft::RaftNode;
 use crate::rpc::channels::{Channels, Purpose};
 use crate::rpc::{byte_stream, http_over};
@@ -38,6 +38,7 @@ use crate::sessions::Sessions;
 mod dry_run;
 mod operators;
 mod view;
+mod volumes;
 
 /// How often `system gc` goes through the state at most: each pass lets more go, until one finds nothing.
 const GC_PASSES: usize = 10;
@@ -127,10 +128,7 @@ fn preserve(job: &mut Job, stored: Option<&Job>, what: Preserve) {
 
 impl Plane {
     async fn propose(&self, command: Command) -> Answer<Committed> {
-        let (name, began) = (command.name(), Instant::now());
-        let outcome = self.node.propose(command).await;
-        metrics::proposed(name, began.elapsed(), outcome.is_err());
-        outcome.map_err(told)
+        self.node.propose(command).await.map_err(told)
     }
 
     async fn job_written(&self, command: Command) -> Answer<Written> {
@@ -403,6 +401,19 @@ impl ControlPlane for Plane {
 
     async fn evaluate_node(&self, node_id: NodeId) -> Answer<NodeWritten> {
         self.node_written(Command::EvaluateNode(commands::EvaluateNode { node_id, seed: seed() })).await
+    }
+
+    async fn put_host_volume(&self, request: PutHostVolume) -> Answer<HostVolumeWritten> {
+        self.make_volume(request).await
+    }
+
+    async fn delete_host_volume(&self, request: DeleteHostVolume) -> Answer<StateIndex> {
+        self.remove_volume(request).await
+    }
+
+    async fn delete_volume_claim(&self, id: VolumeClaimId) -> Answer<StateIndex> {
+        let command = commands::DeleteVolumeClaim { id };
+        self.propose(Command::DeleteVolumeClaim(command)).await.map(|committed| committed.index)
     }
 
     async fn set_scheduler_config(

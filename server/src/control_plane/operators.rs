@@ -53,13 +53,7 @@ impl Plane {
         if head.status.is_success() {
             return Ok(bytes);
         }
-        let kind = match head.status.as_u16() {
-            400 => Kind::Invalid,
-            403 => Kind::Forbidden,
-            404 => Kind::NotFound,
-            _ => Kind::Unavailable,
-        };
-        Err(orch_http::Error::new(kind, String::from_utf8_lossy(&bytes).trim()))
+        Err(refusal(head.status, &bytes))
     }
 
     fn brake_status_of(&self, brake: BrakeState) -> BrakeStatus {
@@ -128,6 +122,19 @@ fn with_port(addr: String) -> String {
         addr if addr.contains(':') && !addr.starts_with('[') => format!("[{addr}]:{RPC_PORT}"),
         addr => format!("{addr}:{RPC_PORT}"),
     }
+}
+
+/// What another agent answered with that was not a success.
+pub(super) fn refusal(status: http::StatusCode, body: &[u8]) -> orch_http::Error {
+    let kind = match status.as_u16() {
+        400 => Kind::Invalid,
+        403 => Kind::Forbidden,
+        404 => Kind::NotFound,
+        409 => Kind::Conflict,
+        501 => Kind::NotImplemented,
+        _ => Kind::Unavailable,
+    };
+    orch_http::Error::new(kind, String::from_utf8_lossy(body).trim())
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use orch_api::job::TaskGroupSummary;
 use orch_api::{JobSubmission, JobSummary, Namespace as NamespaceShape, NodePool, ScalingEvent};
 use orch_http::View;
 use orch_model::operator::SchedulerConfig;
-use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey};
+use orch_model::volume::VolumeClaim;
+use orch_model::{
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, HostVolume, HostVolumeId, Job, JobKey,
+};
 use orch_model::{Namespace, Node, NodeId, StateIndex};
 use orch_state::{GroupSummary, Scope, State, Table};
 
@@ -34,6 +37,7 @@ pub(super) fn scope(scope: &orch_http::Scope) -> Scope {
         orch_http::Scope::Eval(orch_http::Table::Allocs, _) => Scope::Table(Table::Allocs),
         orch_http::Scope::Eval(_, eval) => Scope::Eval(*eval),
         orch_http::Scope::Alloc(alloc) => Scope::Alloc(*alloc),
+        orch_http::Scope::HostVolume(volume) => Scope::HostVolume(*volume),
         orch_http::Scope::Deployment(deployment) => Scope::Deployment(*deployment),
     }
 }
@@ -44,6 +48,8 @@ const fn table(of: orch_http::Table) -> Table {
         orch_http::Table::Allocs => Table::Allocs,
         orch_http::Table::Evals => Table::Evals,
         orch_http::Table::Deployments => Table::Deployments,
+        orch_http::Table::HostVolumes => Table::HostVolumes,
+        orch_http::Table::VolumeClaims => Table::VolumeClaims,
         orch_http::Table::Nodes => Table::Nodes,
         orch_http::Table::SchedulerConfig => Table::SchedulerConfig,
     }
@@ -223,6 +229,30 @@ impl View for Snapshot {
     fn scaling_events(&self, key: &JobKey) -> BTreeMap<String, Vec<ScalingEvent>> {
         let Some(events) = self.state.scaling_events(key) else { return BTreeMap::new() };
         events.iter().map(|(group, events)| (group.clone(), events.iter().map(scaling_event).collect())).collect()
+    }
+
+    fn host_volume(&self, id: HostVolumeId) -> Option<Arc<HostVolume>> {
+        self.state.host_volume(&id).cloned()
+    }
+
+    fn host_volumes(&self, namespace: Option<&Namespace>) -> Vec<Arc<HostVolume>> {
+        let wanted = in_namespace(namespace);
+        let mut volumes: Vec<_> =
+            self.state.host_volumes().filter(|volume| wanted(&volume.namespace)).cloned().collect();
+        volumes.sort_by(|a, b| (&a.namespace, a.id).cmp(&(&b.namespace, b.id)));
+        volumes
+    }
+
+    fn allocs_of_host_volume(&self, volume: &HostVolume) -> Vec<Arc<Allocation>> {
+        self.state.users_of_volume(volume).cloned().collect()
+    }
+
+    fn volume_claims(&self, namespace: Option<&Namespace>) -> Vec<Arc<VolumeClaim>> {
+        let wanted = in_namespace(namespace);
+        let mut claims: Vec<_> =
+            self.state.volume_claims().filter(|claim| wanted(&claim.job.namespace)).cloned().collect();
+        claims.sort_by(|a, b| (&a.job.namespace, a.id).cmp(&(&b.job.namespace, b.id)));
+        claims
     }
 
     fn node(&self, id: NodeId) -> Option<Arc<Node>> {

@@ -148,6 +148,11 @@ impl Broker {
         self.superseded.extend(waiting);
     }
 
+    /// The evaluation that is next.
+    pub fn next(&self) -> Option<&Evaluation> {
+        self.ready.first_key_value().map(|(_, eval)| &**eval)
+    }
+
     /// Gives the next evaluation to a worker, under `token`.
     pub fn lease(&mut self, token: u64, now: Instant) -> Option<Lease> {
         let (_, eval) = self.ready.pop_first()?;

@@ -7,7 +7,7 @@ use orch_model::evaluation::EvalStatus;
 use orch_model::job::JobType;
 use orch_model::plan::PlanResult;
 use orch_model::seed::Seed;
-use orch_model::{EvalId, Evaluation};
+use orch_model::{EvalId, Evaluation, Nanos};
 use orch_scheduler::{Decision, Memo, Overlay, Request, give_up, schedule};
 use orch_state::commands::PutEvals;
 use orch_state::{Changes, Command};
@@ -26,6 +26,15 @@ use crate::store::Store;
 
 /// How many evaluations are under way at a time; most of them wait for their plan to be committed.
 const IN_FLIGHT: usize = 64;
+
+/// How many proposals in line take one half, two thirds, three quarters .. of that away: whoever waits for an answer goes first.
+const CROWD: usize = 8;
+
+/// And how few are left, however many proposals there are.
+const FEWEST: usize = 2;
+
+/// How long an evaluation gives way to proposals at most.
+const GIVES_WAY: Nanos = Nanos::from_secs(1);
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -131,13 +140,22 @@ impl Scheduling {
         if self.shared.store.snapshot().meta().scheduler.pause_eval_broker {
             return;
         }
-        while workers.len() < IN_FLIGHT
+        while workers.len() < self.at_a_time()
             && let Some(lease) = self.broker.lease(self.next_token, Instant::now())
         {
             self.next_token += 1;
             let shared = Arc::clone(&self.shared);
             workers.spawn(async move { shared.process(lease).await });
         }
+    }
+
+    /// How many evaluations may be under way now.
+    fn at_a_time(&self) -> usize {
+        let has_waited = |eval: &Evaluation| wall_clock().since(eval.create_time) >= GIVES_WAY;
+        if self.broker.next().is_some_and(has_waited) {
+            return IN_FLIGHT;
+        }
+        (IN_FLIGHT / (1 + self.shared.consensus.in_line() / CROWD)).max(FEWEST)
     }
 
     fn take_changes(&mut self, change: &Changes) {

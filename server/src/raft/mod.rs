@@ -1,6 +1,7 @@
 //! Consensus by openraft; nothing outside this module names it.
 
 mod applier;
+mod paced;
 mod barrier;
 mod log_store;
 mod network;

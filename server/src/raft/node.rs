@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,7 @@ use super::state_machine::StateMachine;
 use super::types::{Answer, Member, Proposal, TypeConfig};
 use crate::consensus::{Committed, Consensus, Error, Leadership, MemberStatus};
 use crate::identity::Identity;
+use crate::metrics;
 use crate::rpc::channels::{Channels, MAX_MESSAGE, Purpose};
 use crate::store::Store;
 
@@ -69,6 +71,31 @@ pub struct RaftNode {
     channels: Arc<Channels>,
     barriers: Barriers,
     leadership: watch::Sender<Leadership>,
+    /// How many proposals this server has logged whose outcome is not known yet.
+    in_line: AtomicUsize,
+}
+
+/// A proposal that waits for its outcome, for as long as this lives.
+struct InLine<'a>(&'a AtomicUsize);
+
+impl<'a> InLine<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An entry for `command`, with this server's clock.
+fn stamped(command: Command) -> Arc<Entry> {
+    let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stamp = Timestamp(i64::try_from(stamp.as_nanos()).unwrap_or(i64::MAX));
+    Arc::new(Entry { rules: RULES, stamp, command })
 }
 
 impl RaftNode {
@@ -116,6 +143,7 @@ impl RaftNode {
             channels,
             barriers: Barriers::default(),
             leadership,
+            in_line: AtomicUsize::new(0),
         }))
     }
 
@@ -175,9 +203,11 @@ impl RaftNode {
 
     /// Has this server, which leads, log `command`.
     pub(crate) async fn propose_here(&self, command: Command) -> Result<Answer, HereError> {
-        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let stamp = Timestamp(i64::try_from(stamp.as_nanos()).unwrap_or(i64::MAX));
-        let entry = Entry { rules: RULES, stamp, command };
+        self.log_here(stamped(command)).await
+    }
+
+    async fn log_here(&self, entry: Arc<Entry>) -> Result<Answer, HereError> {
+        let _in_line = InLine::new(&self.in_line);
         let encoded = entry.encode().map_err(|error| HereError::Failed(Error::Internal(chain(&error))))?;
         if encoded.len() > MAX_ENTRY {
             return Err(HereError::Failed(Error::Busy(format!(
@@ -185,7 +215,7 @@ impl RaftNode {
                 encoded.len()
             ))));
         }
-        let proposal = Proposal::new(Arc::new(entry), encoded);
+        let proposal = Proposal::new(entry, encoded);
         match self.raft.client_write(proposal).await {
             Ok(response) => Ok(response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(HereError::NotLeader),
@@ -210,6 +240,31 @@ impl RaftNode {
                 }
             })
             .await
+    }
+
+    /// Proposes to whoever leads until that has an outcome or `deadline` passes.
+    async fn propose_until(&self, deadline: Instant, command: Command) -> Result<Committed, Error> {
+        let mut sent = false;
+        let mut entry = stamped(command);
+        loop {
+            let now = self.current();
+            let result = match (&now.leader_addr, now.is_self) {
+                (_, true) => self.log_here(Arc::clone(&entry)).await,
+                (Some(addr), false) => self.propose_there(addr, &entry.command).await,
+                (None, false) => Err(HereError::NotLeader),
+            };
+            match result {
+                Ok(answer) => return self.seen(answer, deadline).await,
+                Err(HereError::Failed(error)) => return Err(error),
+                Err(HereError::Lost) => sent = true,
+                Err(HereError::NotLeader) => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(if sent { Error::OutcomeUnknown } else { Error::NoLeader });
+            }
+            tokio::time::sleep(RETRY).await;
+            entry = stamped(entry.command.clone());
+        }
     }
 
     async fn propose_there(&self, addr: &str, command: &Command) -> Result<Answer, HereError> {
@@ -272,11 +327,14 @@ impl RaftNode {
             ("applied_index".into(), self.store.applied().to_string()),
             ("snapshot_index".into(), metrics.snapshot.map_or(0, |id| id.index).to_string()),
             ("log_bytes".into(), self.log().map_or(0, |log| log.bytes()).to_string()),
-            (
-                "commands_pending".into(),
-                metrics.last_log_index.unwrap_or_default().saturating_sub(self.store.applied()).to_string(),
-            ),
+            ("commands_pending".into(), self.apply_lag().to_string()),
         ])
+    }
+
+    /// How many entries of this server's log are not applied yet.
+    pub fn apply_lag(&self) -> u64 {
+        let last = self.raft.metrics().borrow_watched().last_log_index;
+        last.unwrap_or_default().saturating_sub(self.store.applied())
     }
 
     /// Removes log that snapshots cover, but for what slow followers may still need.
@@ -373,26 +431,14 @@ fn config(options: &RaftOptions) -> Result<Config, Error> {
 #[async_trait]
 impl Consensus for RaftNode {
     async fn propose(&self, command: Command) -> Result<Committed, Error> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut sent = false;
-        loop {
-            let now = self.current();
-            let result = match (&now.leader_addr, now.is_self) {
-                (_, true) => self.propose_here(command.clone()).await,
-                (Some(addr), false) => self.propose_there(addr, &command).await,
-                (None, false) => Err(HereError::NotLeader),
-            };
-            match result {
-                Ok(answer) => return self.seen(answer, deadline).await,
-                Err(HereError::Failed(error)) => return Err(error),
-                Err(HereError::Lost) => sent = true,
-                Err(HereError::NotLeader) => {}
-            }
-            if Instant::now() >= deadline {
-                return Err(if sent { Error::OutcomeUnknown } else { Error::NoLeader });
-            }
-            tokio::time::sleep(RETRY).await;
-        }
+        let (name, began) = (command.name(), Instant::now());
+        let outcome = self.propose_until(began + PATIENCE, command).await;
+        metrics::proposed(name, began.elapsed(), outcome.is_err());
+        outcome
+    }
+
+    fn in_line(&self) -> usize {
+        self.in_line.load(Ordering::Relaxed)
     }
 
     async fn read_barrier(&self) -> Result<(), Error> {

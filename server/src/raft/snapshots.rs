@@ -8,6 +8,7 @@ use openraft::alias::SnapshotMetaOf;
 use orch_model::document;
 use orch_state::{State, snapshot};
 
+use super::paced::Paced;
 use super::types::TypeConfig;
 
 /// How many snapshots are kept.
@@ -107,8 +108,9 @@ impl Snapshots {
         file.write_all(&len.to_le_bytes()).map_err(io_error)?;
         file.write_all(&crc32fast::hash(&header).to_le_bytes()).map_err(io_error)?;
         file.write_all(&header).map_err(io_error)?;
-        snapshot::write(state, &mut file).map_err(|source| Error::State { path: part.to_owned(), source })?;
-        let file = file.into_inner().map_err(|error| io_error(error.into_error()))?;
+        let mut paced = Paced::new(file);
+        snapshot::write(state, &mut paced).map_err(|source| Error::State { path: part.to_owned(), source })?;
+        let file = paced.into_inner().into_inner().map_err(|error| io_error(error.into_error()))?;
         file.sync_all().map_err(io_error)
     }
 

@@ -103,5 +103,8 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Reply {
         Command::RevertJob(command) => command.apply(tx),
         Command::ScaleJob(command) => command.apply(tx),
         Command::CheckDigest(command) => command.apply(tx),
+        Command::PutHostVolume(command) => command.apply(tx),
+        Command::DeleteHostVolume(command) => command.apply(tx),
+        Command::DeleteVolumeClaim(command) => command.apply(tx),
     }
 }

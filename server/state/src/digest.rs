@@ -23,6 +23,8 @@ pub(crate) enum Record {
     Node,
     Deployment,
     Gone,
+    Volume,
+    Claim,
 }
 
 /// The hash so far.

@@ -9,10 +9,13 @@ use crate::commands::Command;
 ///
 /// A change to what `apply` does with an existing command raises it; entries stamped under older rules are applied as
 /// they were.
-pub const RULES: u16 = 2;
+pub const RULES: u16 = 3;
 
 /// The rules that brought deployments, the digest, epochs that a purge does not start again, and stricter collecting.
 pub(crate) const RULES_WITH_DEPLOYMENTS: u16 = 2;
+
+// Rules 3 brought host volumes, which only commands and jobs ask for that older rules do not have: nothing that stands
+// in an older log is applied otherwise.
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

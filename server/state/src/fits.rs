@@ -1,9 +1,10 @@
 //! The one fit function: the scheduler chooses with it, `apply` commits with it.
 
-use orch_model::Allocation;
 use orch_model::allocation::AllocPort;
 use orch_model::plan::{Misfit, Placement};
 use orch_model::units::Usage;
+use orch_model::volume::VolumeAsk;
+use orch_model::{Allocation, HostVolume};
 
 use crate::usage::{NodeRow, PortsInUse};
 
@@ -22,10 +23,14 @@ pub struct Asked<'a> {
     pub handed_over_ports: &'a [AllocPort],
     /// The cores that its predecessor on the same node holds.
     pub handed_over_cores: &'a [u16],
+    /// The host volumes it uses.
+    pub volumes: &'a [VolumeAsk],
+    /// The host volumes that its predecessor on the same node uses.
+    pub handed_over_volumes: &'a [VolumeAsk],
 }
 
 impl<'a> Asked<'a> {
-    /// What `placement` asks, taking over what `predecessor` holds on the same node, if there is one that ends for it.
+    /// What `placement` asks but for host volumes, which its job knows, taking over what `predecessor` holds on the same node, if there is one that ends for it.
     pub fn of(placement: &'a Placement, predecessor: Option<&'a Allocation>) -> Self {
         Self {
             usage: placement.usage,
@@ -34,6 +39,8 @@ impl<'a> Asked<'a> {
             handed_over: predecessor.map(|old| old.usage).unwrap_or_default(),
             handed_over_ports: predecessor.map_or(&[], |old| &old.ports),
             handed_over_cores: predecessor.map_or(&[], |old| &old.cores),
+            volumes: &[],
+            handed_over_volumes: &[],
         }
     }
 }
@@ -50,7 +57,8 @@ pub fn fits(row: &NodeRow, asked: &Asked<'_>) -> Result<(), Misfit> {
     }
     fits_space(row, row.used, row.allocs, asked)?;
     fits_ports(row, &row.ports, asked)?;
-    fits_cores(row, asked)
+    fits_cores(row, asked)?;
+    fits_volumes(row, asked, [].into_iter())
 }
 
 /// Whether the node has room beyond `used`, which may count more than is committed.
@@ -98,6 +106,46 @@ pub fn fits_cores(row: &NodeRow, asked: &Asked<'_>) -> Result<(), Misfit> {
     Ok(())
 }
 
+/// Whether the node has the host volumes, and nobody is in the way of writing to them; `planned` are asks of others that
+/// are not committed yet, `true` for those that come and, after them, `false` for those that go.
+///
+/// A volume of the agent's configuration may be used by any number of allocations in any way that its `read_only`
+/// allows. Who uses a dynamic one must ask for a capability that it offers; its single writer is the only writer.
+pub fn fits_volumes<'v>(
+    row: &NodeRow,
+    asked: &Asked<'_>,
+    planned: impl Iterator<Item = (&'v VolumeAsk, bool)> + Clone,
+) -> Result<(), Misfit> {
+    for ask in asked.volumes {
+        let Some(dynamic) = has_volume(row, ask)? else { continue };
+        if ask.read_only {
+            continue;
+        }
+        let mut writers = row.writers(&dynamic.name);
+        for (other, comes) in planned.clone().filter(|(other, _)| other.source == ask.source) {
+            writers.count(other, comes);
+        }
+        for other in asked.handed_over_volumes.iter().filter(|other| other.source == ask.source) {
+            writers.count(other, false);
+        }
+        if writers.single > 0 || (ask.is_single_writer() && writers.all > 0) {
+            return Err(Misfit::Volume);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the node has a volume that can be used in this way, whoever else uses it: the volume, if it is a dynamic one.
+pub fn has_volume<'r>(row: &'r NodeRow, ask: &VolumeAsk) -> Result<Option<&'r HostVolume>, Misfit> {
+    let configured = row.node.as_ref().and_then(|node| node.described.host_volumes.get(&ask.source));
+    if let Some(configured) = configured.filter(|volume| volume.id.is_none()) {
+        let is_allowed = (ask.read_only || !configured.read_only) && ask.claimed.is_none();
+        return if is_allowed { Ok(None) } else { Err(Misfit::Volume) };
+    }
+    let dynamic = row.dynamic_volume(&ask.source).filter(|volume| volume.allows(ask));
+    dynamic.map(|volume| Some(&**volume)).ok_or(Misfit::Volume)
+}
+
 /// Whether the operator keeps a port from allocations.
 pub fn is_reserved(row: &NodeRow, port: &AllocPort) -> bool {
     let Some(node) = &row.node else { return false };
@@ -120,7 +168,7 @@ mod tests {
         let mut described = node(1).description();
         described.resources.reservable_cores = vec![1, 2, 3];
         let node = Arc::new(node(1).described(described).build());
-        let view = UsageView::rebuild([&node].into_iter(), [].into_iter());
+        let view = UsageView::rebuild([&node].into_iter(), [].into_iter(), [].into_iter());
         let mut row = view.row(&node.id).cloned().unwrap();
         row.cores = crate::usage::CoresInUse::of(&[2]);
         let asks = |cores: &[u16], handed_over_cores: &[u16]| {

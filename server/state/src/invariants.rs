@@ -20,6 +20,7 @@ pub fn check(state: &State) -> Vec<String> {
     check_indexes(state, &mut breaches);
     check_rows(state, &mut breaches);
     check_deployments(state, &mut breaches);
+    check_volumes(state, &mut breaches);
     check_usage(state, &mut breaches);
     breaches
 }
@@ -149,9 +150,46 @@ fn check_deployments(state: &State, breaches: &mut Vec<String>) {
     }
 }
 
+/// A name stands for one dynamic volume of a node, claims are on volumes that exist, and who may write alone does.
+///
+/// Allocations that were placed before the volume or its node last changed may use it in ways that it no longer allows.
+fn check_volumes(state: &State, breaches: &mut Vec<String>) {
+    let by_node: usize = state.host_volumes_by_node.values().map(imbl::OrdSet::len).sum();
+    if by_node != state.host_volumes.len() {
+        breaches.push(format!("the index of host volumes by node holds {by_node} of {}", state.host_volumes.len()));
+    }
+    let mut names = BTreeMap::new();
+    for volume in state.host_volumes() {
+        if let Some(other) = names.insert((volume.node_id, volume.name.as_str()), volume.id) {
+            breaches.push(format!("volumes {other} and {} of node {} have one name", volume.id, volume.node_id));
+        }
+        let Some(node) = state.node(&volume.node_id) else { continue };
+        let is_static = node.described.host_volumes.get(&volume.name).is_some_and(|known| known.id.is_none());
+        let settled = volume.modify_index.max(node.modify_index);
+        let writes = |alloc: &Allocation| {
+            let asks = alloc.host_volumes().filter(|ask| ask.source == volume.name && !ask.read_only);
+            asks.map(|ask| ask.is_single_writer()).collect::<Vec<_>>()
+        };
+        let writers: Vec<_> = state
+            .users_of_volume(volume)
+            .filter(|alloc| alloc.holds_resources() && alloc.create_index > settled && !counts_again(state, alloc))
+            .map(|alloc| writes(alloc))
+            .filter(|writes| !writes.is_empty() && !is_static)
+            .collect();
+        if writers.len() > 1 && writers.iter().flatten().any(|is_single| *is_single) {
+            breaches.push(format!("volume {} has {} writers, one of which should be alone", volume.id, writers.len()));
+        }
+    }
+    for claim in state.volume_claims() {
+        if state.host_volume(&claim.volume_id).is_none() || state.job(&claim.job).is_none() {
+            breaches.push(format!("claim {} is on a volume or of a job that is gone", claim.id));
+        }
+    }
+}
+
 /// The view that was maintained equals one made anew.
 fn check_usage(state: &State, breaches: &mut Vec<String>) {
-    let rebuilt = UsageView::rebuild(state.nodes(), state.allocs());
+    let rebuilt = UsageView::rebuild(state.nodes(), state.host_volumes(), state.allocs());
     for node in state.nodes() {
         let (Some(kept), Some(made)) = (state.usage().row(&node.id), rebuilt.row(&node.id)) else {
             breaches.push(format!("node {} has no row", node.id));
@@ -161,6 +199,7 @@ fn check_usage(state: &State, breaches: &mut Vec<String>) {
             || kept.allocs != made.allocs
             || kept.ports != made.ports
             || kept.cores != made.cores
+            || kept.volumes != made.volumes
             || kept.ready != made.ready
             || kept.capacity != made.capacity
         {

@@ -1,6 +1,6 @@
 //! What a blocking query can wait for, and when it last changed.
 
-use orch_model::{AllocId, DeploymentId, EvalId, JobKey, Namespace, NodeId, StateIndex};
+use orch_model::{AllocId, DeploymentId, EvalId, HostVolumeId, JobKey, Namespace, NodeId, StateIndex};
 
 use crate::state::State;
 
@@ -19,12 +19,24 @@ pub enum Table {
     SchedulerConfig,
     /// Deployments.
     Deployments,
+    /// Dynamic host volumes.
+    HostVolumes,
+    /// Claims on them.
+    VolumeClaims,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 6] =
-        [Self::Jobs, Self::Evals, Self::Allocs, Self::Nodes, Self::SchedulerConfig, Self::Deployments];
+    pub const ALL: [Self; 8] = [
+        Self::Jobs,
+        Self::Evals,
+        Self::Allocs,
+        Self::Nodes,
+        Self::SchedulerConfig,
+        Self::Deployments,
+        Self::HostVolumes,
+        Self::VolumeClaims,
+    ];
 }
 
 /// A part of the state whose changes wake those who wait for it, and nobody else.
@@ -44,6 +56,8 @@ pub enum Scope {
     Alloc(AllocId),
     /// One deployment.
     Deployment(DeploymentId),
+    /// One dynamic host volume.
+    HostVolume(HostVolumeId),
 }
 
 impl State {
@@ -61,13 +75,18 @@ impl State {
                 (Some(row), Table::Deployments) => row.deployments_index.max(row.job.create_index),
                 // What the job's row said of its allocations and evaluations was never above its own last change.
                 (None, _) => self.table_index(*table).max(self.table_index(Table::Jobs)),
-                (Some(_), Table::Nodes | Table::SchedulerConfig) => self.table_index(*table),
+                (Some(_), Table::Nodes | Table::SchedulerConfig | Table::HostVolumes | Table::VolumeClaims) => {
+                    self.table_index(*table)
+                }
             },
             Scope::Node(Table::Allocs, node) => self.node_allocs_index(node),
             Scope::Node(table, node) => self.node(node).map_or(self.table_index(*table), |node| node.modify_index),
             Scope::Eval(id) => self.eval(id).map_or(self.table_index(Table::Evals), |eval| eval.modify_index),
             Scope::Deployment(id) => {
                 self.deployment(id).map_or(self.table_index(Table::Deployments), |deployment| deployment.modify_index)
+            }
+            Scope::HostVolume(id) => {
+                self.host_volume(id).map_or(self.table_index(Table::HostVolumes), |volume| volume.modify_index)
             }
             Scope::Alloc(id) => self.alloc(id).map_or(self.table_index(Table::Allocs), |alloc| alloc.modify_index),
         };

@@ -12,8 +12,9 @@ use imbl::OrdMap;
 use orch_model::ids::PlanId;
 use orch_model::plan::PlanResult;
 use orch_model::scaling::ScalingEvents;
+use orch_model::volume::VolumeClaim;
 use orch_model::{
-    Allocation, Deployment, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node, StateIndex, document,
+    Allocation, Deployment, Evaluation, HostVolume, Job, JobKey, JobVersionKey, Namespace, Node, StateIndex, document,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,12 +22,13 @@ use serde::{Deserialize, Serialize};
 use crate::row::{GroupSummary, JobRow, Submission};
 use crate::scope::Table;
 use crate::state::{Meta, State};
+use crate::tx::claim_key;
 use crate::usage::UsageView;
 
 const MAGIC: &[u8; 8] = b"ORCHSNAP";
 
 /// The version of the layout that this build writes, and the newest it reads.
-pub const FORMAT: u16 = 2;
+pub const FORMAT: u16 = 3;
 
 /// No record is larger: a longer length can only be damage.
 const MAX_RECORD: usize = 64 << 20;
@@ -82,6 +84,8 @@ enum Tag {
     /// A version that is not kept for its own sake, but because an allocation runs it.
     RunVersion = 11,
     Deployment = 12,
+    HostVolume = 13,
+    VolumeClaim = 14,
 }
 
 impl Tag {
@@ -100,6 +104,8 @@ impl Tag {
             Self::NodeAllocsIndex,
             Self::RunVersion,
             Self::Deployment,
+            Self::HostVolume,
+            Self::VolumeClaim,
         ]
         .into_iter()
         .find(|tag| *tag as u8 == byte)
@@ -158,6 +164,12 @@ pub fn write(state: &State, out: impl Write) -> Result<(), Error> {
     }
     for deployment in state.deployments() {
         writer.put(Tag::Deployment, &**deployment)?;
+    }
+    for volume in state.host_volumes() {
+        writer.put(Tag::HostVolume, &**volume)?;
+    }
+    for claim in state.volume_claims() {
+        writer.put(Tag::VolumeClaim, &**claim)?;
     }
     for (table, index) in &state.table_indexes {
         writer.put(Tag::TableIndex, &(table_code(*table), index))?;
@@ -386,6 +398,15 @@ impl Loader {
                 self.state.deployments_by_job.entry(key).or_default().insert(deployment.id);
                 self.state.deployments.insert(deployment.id, Arc::new(deployment));
             }
+            Tag::HostVolume => {
+                let volume: HostVolume = reader.document()?;
+                self.state.host_volumes_by_node.entry(volume.node_id).or_default().insert(volume.id);
+                self.state.host_volumes.insert(volume.id, Arc::new(volume));
+            }
+            Tag::VolumeClaim => {
+                let claim: VolumeClaim = reader.document()?;
+                self.state.volume_claims.insert(claim_key(&claim), Arc::new(claim));
+            }
             Tag::TableIndex => {
                 let (code, index): (u8, StateIndex) = reader.document()?;
                 self.state.table_indexes.insert(known_table(reader, code)?, index);
@@ -462,7 +483,7 @@ impl Loader {
             })
             .collect();
         state.jobs = counted;
-        state.usage = UsageView::rebuild(state.nodes.values(), state.allocs.values());
+        state.usage = UsageView::rebuild(state.nodes.values(), state.host_volumes.values(), state.allocs.values());
         Ok(state)
     }
 }
@@ -479,6 +500,8 @@ const fn table_code(table: Table) -> u8 {
         Table::Nodes => 4,
         Table::SchedulerConfig => 5,
         Table::Deployments => 6,
+        Table::HostVolumes => 7,
+        Table::VolumeClaims => 8,
     }
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use orch_model::ids::ClusterId;
+use orch_model::job::TaskGroup;
 use orch_model::operator::SchedulerConfig;
 use orch_model::scaling::ScalingEvents;
+use orch_model::volume::{VolumeAsk, VolumeClaim};
 use orch_model::{
-    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey, JobVersionKey, Namespace, Node,
-    NodeId, StateIndex, Timestamp,
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, HostVolume, HostVolumeId, Job, JobKey,
+    JobVersionKey, Namespace, Node, NodeId, StateIndex, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +36,16 @@ pub struct State {
     pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
     pub(crate) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
     pub(crate) deployments_by_job: OrdMap<JobKey, OrdSet<DeploymentId>>,
+    pub(crate) host_volumes: OrdMap<HostVolumeId, Arc<HostVolume>>,
+    pub(crate) host_volumes_by_node: OrdMap<NodeId, OrdSet<HostVolumeId>>,
+    pub(crate) volume_claims: OrdMap<ClaimKey, Arc<VolumeClaim>>,
     pub(crate) usage: UsageView,
     pub(crate) table_indexes: OrdMap<Table, StateIndex>,
     pub(crate) namespace_indexes: OrdMap<(Table, Namespace), StateIndex>,
 }
+
+/// What a claim is about: job, group, instance and the volume's name.
+pub(crate) type ClaimKey = (JobKey, String, u32, String);
 
 /// The allocations of a node.
 #[derive(Debug, Clone, Default)]
@@ -240,6 +248,44 @@ impl State {
     /// How many nodes there are.
     pub fn node_count(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// One dynamic host volume.
+    pub fn host_volume(&self, id: &HostVolumeId) -> Option<&Arc<HostVolume>> {
+        self.host_volumes.get(id)
+    }
+
+    /// Every dynamic host volume, in the order of their ids.
+    pub fn host_volumes(&self) -> impl Iterator<Item = &Arc<HostVolume>> {
+        self.host_volumes.values()
+    }
+
+    /// The dynamic host volumes of a node, in the order of their ids.
+    pub fn host_volumes_of_node(&self, node: &NodeId) -> impl Iterator<Item = &Arc<HostVolume>> {
+        self.host_volumes_by_node.get(node).into_iter().flatten().filter_map(|id| self.host_volumes.get(id))
+    }
+
+    /// The allocations that use a dynamic host volume and have not ended on their node.
+    pub fn users_of_volume<'a>(&'a self, volume: &'a HostVolume) -> impl Iterator<Item = &'a Arc<Allocation>> {
+        self.allocs_of_node(&volume.node_id).filter(move |alloc| {
+            let uses = |ask: VolumeAsk| ask.source == volume.name && ask.namespace == volume.namespace;
+            !alloc.is_client_terminal() && alloc.host_volumes().any(uses)
+        })
+    }
+
+    /// Every claim on a host volume, by job, group, instance and name.
+    pub fn volume_claims(&self) -> impl Iterator<Item = &Arc<VolumeClaim>> {
+        self.volume_claims.values()
+    }
+
+    /// The host volumes that an instance of a group asks its node for, with what it has a claim on.
+    pub fn volume_asks(&self, key: &JobKey, group: &TaskGroup, index: u32) -> Vec<VolumeAsk> {
+        let mut asks: Vec<_> = group.host_volumes(&key.namespace, index).collect();
+        for ask in asks.iter_mut().filter(|ask| ask.sticky) {
+            let claim = self.volume_claims.get(&(key.clone(), group.name.clone(), index, ask.source.clone()));
+            ask.claimed = claim.map(|claim| claim.volume_id);
+        }
+        asks
     }
 
     /// When a table was last written or something of it deleted.

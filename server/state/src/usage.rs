@@ -3,12 +3,14 @@
 //! Derived from nodes and allocations, never written to a snapshot. Scheduler and applier both ask it, so what one
 //! thinks fits is what the other commits.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use orch_model::units::{Mhz, Usage};
-use orch_model::{Allocation, Node, NodeId};
+use orch_model::volume::VolumeAsk;
+use orch_model::{Allocation, HostVolume, Node, NodeId};
 use smallvec::SmallVec;
 
 /// How many rows a chunk holds: large enough to scan well, small enough to copy when one row changes.
@@ -46,6 +48,37 @@ pub struct NodeRow {
     pub ports: Arc<PortsInUse>,
     /// The cores they hold, each for one alone.
     pub cores: CoresInUse,
+    /// Its dynamic host volumes, and who writes to volumes; `None` where there are neither.
+    pub volumes: Option<Arc<NodeVolumes>>,
+}
+
+/// The dynamic host volumes of a node, and how many allocations write to its volumes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeVolumes {
+    dynamic: BTreeMap<String, Arc<HostVolume>>,
+    writers: BTreeMap<String, Writers>,
+}
+
+/// How many allocations write to a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Writers {
+    /// All of them.
+    pub all: u32,
+    /// Those that want to be the only one.
+    pub single: u32,
+}
+
+impl Writers {
+    /// With one more, or one less, of what asks for a volume in that way.
+    pub(crate) fn count(&mut self, ask: &VolumeAsk, more: bool) {
+        let step = |count: &mut u32| *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+        if !ask.read_only {
+            step(&mut self.all);
+        }
+        if ask.is_single_writer() {
+            step(&mut self.single);
+        }
+    }
 }
 
 impl NodeRow {
@@ -64,6 +97,26 @@ impl NodeRow {
             max_allocs: 0,
             ports,
             cores: CoresInUse(None),
+            volumes: None,
+        }
+    }
+
+    /// The dynamic host volume of that name.
+    pub fn dynamic_volume(&self, name: &str) -> Option<&Arc<HostVolume>> {
+        self.volumes.as_ref()?.dynamic.get(name)
+    }
+
+    /// How many allocations write to the volume of that name.
+    pub fn writers(&self, name: &str) -> Writers {
+        self.volumes.as_ref().and_then(|volumes| volumes.writers.get(name)).copied().unwrap_or_default()
+    }
+
+    /// Changes what is known of the volumes; nothing is kept of a node that has none.
+    fn edit_volumes(&mut self, edit: impl FnOnce(&mut NodeVolumes)) {
+        let volumes = Arc::make_mut(self.volumes.get_or_insert_default());
+        edit(volumes);
+        if *volumes == NodeVolumes::default() {
+            self.volumes = None;
         }
     }
 
@@ -208,14 +261,18 @@ impl UsageView {
             .map(|(row, place)| (RowId(place), row))
     }
 
-    /// The view of these nodes and allocations, made anew.
+    /// The view of these nodes, dynamic host volumes and allocations, made anew.
     pub fn rebuild<'a>(
         nodes: impl Iterator<Item = &'a Arc<Node>>,
+        volumes: impl Iterator<Item = &'a Arc<HostVolume>>,
         allocs: impl Iterator<Item = &'a Arc<Allocation>>,
     ) -> Self {
         let mut view = Self::default();
         for node in nodes {
             view.put_node(node);
+        }
+        for volume in volumes {
+            view.put_volume(volume);
         }
         for alloc in allocs {
             view.replace_alloc(None, Some(alloc));
@@ -244,6 +301,26 @@ impl UsageView {
         }
     }
 
+    /// Takes over a dynamic host volume; one of a node that is not there is left out.
+    pub(crate) fn put_volume(&mut self, volume: &Arc<HostVolume>) {
+        let place = self.places.get(&volume.node_id).copied();
+        if let Some(row) = place.and_then(|place| self.row_mut(place)) {
+            row.edit_volumes(|volumes| {
+                volumes.dynamic.insert(volume.name.clone(), Arc::clone(volume));
+            });
+        }
+    }
+
+    /// Forgets a dynamic host volume.
+    pub(crate) fn remove_volume(&mut self, volume: &HostVolume) {
+        let place = self.places.get(&volume.node_id).copied();
+        if let Some(row) = place.and_then(|place| self.row_mut(place)) {
+            row.edit_volumes(|volumes| {
+                volumes.dynamic.remove(&volume.name);
+            });
+        }
+    }
+
     /// Takes over that an allocation came, changed or went.
     pub(crate) fn replace_alloc(&mut self, old: Option<&Allocation>, new: Option<&Allocation>) {
         let old = old.filter(|alloc| alloc.holds_resources());
@@ -253,6 +330,7 @@ impl UsageView {
             && old.usage == new.usage
             && old.ports == new.ports
             && old.cores == new.cores
+            && have_same_volumes(old, new)
         {
             return;
         }
@@ -276,6 +354,15 @@ impl UsageView {
         }
         if !alloc.cores.is_empty() {
             if take { row.cores.take(&alloc.cores) } else { row.cores.give_back(&alloc.cores) }
+        }
+        for ask in alloc.host_volumes().filter(|ask| !ask.read_only) {
+            row.edit_volumes(|volumes| {
+                let writers = volumes.writers.entry(ask.source.clone()).or_default();
+                writers.count(&ask, take);
+                if *writers == Writers::default() {
+                    volumes.writers.remove(&ask.source);
+                }
+            });
         }
         if !alloc.ports.is_empty() {
             let ports = Arc::make_mut(&mut row.ports);
@@ -321,4 +408,9 @@ impl UsageView {
         let chunk = Arc::make_mut(&mut self.chunks).get_mut(place / CHUNK_ROWS)?;
         Arc::make_mut(chunk).get_mut(place % CHUNK_ROWS)
     }
+}
+
+fn have_same_volumes(old: &Allocation, new: &Allocation) -> bool {
+    let is_same_group = Arc::ptr_eq(&old.job, &new.job) && old.group == new.group && old.index == new.index;
+    is_same_group || old.host_volumes().eq(new.host_volumes())
 }

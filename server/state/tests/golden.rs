@@ -12,15 +12,16 @@ use orch_model::allocation::{
 };
 use orch_model::deployment::{DeploymentStatus, GroupRollout};
 use orch_model::evaluation::{EvalOutcome, EvalStatus, Evaluation, Explanation, Trigger, WaitsFor};
-use orch_model::ids::{ClusterId, PlanId, RaftId};
-use orch_model::job::{JobStatus, JobType, UpdateStrategy};
-use orch_model::node::{ComputedClass, Eligibility, NodeStatus};
+use orch_model::ids::{ClusterId, PlanId, RaftId, VolumeClaimId};
+use orch_model::job::{Constraint, JobStatus, JobType, Operator, UpdateStrategy, VolumeRequest};
+use orch_model::node::{ComputedClass, Eligibility, NodeStatus, NodeVolume};
 use orch_model::operator::SchedulerConfig;
 use orch_model::plan::{FollowUp, InPlaceUpdate, Placement, Plan, Stop};
 use orch_model::units::Usage;
+use orch_model::volume::VolumeState;
 use orch_model::{
-    AllocId, Deployment, DeploymentId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, Nanos, NodeId, StateIndex,
-    Timestamp, testing,
+    AllocId, Deployment, DeploymentId, EvalId, HostVolume, HostVolumeId, Job, JobKey, JobVersionKey, MebiBytes, Mhz,
+    Nanos, NodeId, StateIndex, Timestamp, testing,
 };
 use orch_state::commands::*;
 use orch_state::{Command, Entry, RULES, State, Submission, apply, invariants, snapshot};
@@ -121,7 +122,7 @@ fn update(alloc: u128, client_status: ClientStatus) -> Command {
 
 /// A short history in which every command occurs.
 fn history() -> Vec<Entry> {
-    let commands = first_commands().into_iter().chain(commands_of_rules_2());
+    let commands = first_commands().into_iter().chain(commands_of_rules_2()).chain(commands_of_rules_3());
     let stamped = (1..).zip(commands);
     stamped.map(|(stamp, command)| Entry { rules: RULES, stamp: Timestamp(stamp * 1_000_000_000), command }).collect()
 }
@@ -214,6 +215,53 @@ fn commands_of_rules_2() -> Vec<Command> {
         Command::RevertJob(RevertJob { key: key("roll"), to_version: 1, enforce_prior: Some(3), eval_id: eval(13) }),
         Command::CheckDigest(CheckDigest { at: StateIndex(1), digest: 5 }),
         Command::Reap(Reap { deployments: vec![deployment_id(61)], ..Reap::default() }),
+    ]
+}
+
+/// What came with rules 3: a volume is made and claimed, another is given up.
+fn commands_of_rules_3() -> Vec<Command> {
+    let volume = |number, name: &str, state| HostVolume {
+        node_id: node_id(2),
+        capacity_min: 1 << 20,
+        constraints: vec![Constraint::new("${meta.rack}", Operator::Equal, "r1")],
+        parameters: [("mode".to_owned(), "0750".to_owned())].into(),
+        state,
+        ..testing::host_volume(number, name)
+    };
+    let put = |volume| Command::PutHostVolume(Box::new(PutHostVolume { volume }));
+    let delete =
+        |number, step| Command::DeleteHostVolume(DeleteHostVolume { id: HostVolumeId::from_uuid(uuid(number)), step });
+    let mut job = testing::job("keep", 1);
+    let request = VolumeRequest {
+        name: "data".into(),
+        r#type: "host".into(),
+        source: "data".into(),
+        sticky: true,
+        access_mode: "single-node-writer".into(),
+        attachment_mode: "file-system".into(),
+        ..VolumeRequest::default()
+    };
+    job.task_groups[0].volumes.insert("data".into(), request);
+    let version = JobVersionKey { job: key("keep"), created: StateIndex(43), version: 0 };
+    let plan = Plan::new(PlanId::from_uuid(uuid(63)), EvalId::from_uuid(uuid(20)), version, StateIndex(43));
+    let mut placing = placement(7, 2);
+    placing.index = 0;
+    let mut description = testing::node(2).meta("rack", "r1").host_volume("logs", true).description();
+    let listed = NodeVolume { path: "/v/data".into(), read_only: false, id: Some(HostVolumeId::from_uuid(uuid(70))) };
+    description.host_volumes.insert("data".into(), listed);
+    vec![
+        put(volume(70, "data", VolumeState::Pending)),
+        put(volume(70, "data", VolumeState::Ready)),
+        register(job, 20),
+        Command::ApplyPlans(ApplyPlans { plans: vec![Plan { placements: vec![placing], ..plan }] }),
+        Command::DescribeNode(DescribeNode { node_id: node_id(2), epoch: 1, description: Arc::new(description) }),
+        delete(70, DeleteStep::Begin { force: true }),
+        put(volume(71, "old", VolumeState::Pending)),
+        delete(71, DeleteStep::Begin { force: false }),
+        delete(71, DeleteStep::Abort),
+        delete(71, DeleteStep::Begin { force: false }),
+        delete(71, DeleteStep::Finish),
+        Command::DeleteVolumeClaim(DeleteVolumeClaim { id: VolumeClaimId::from_uuid(uuid(1)) }),
     ]
 }
 
@@ -311,7 +359,11 @@ fn check(state: &State, format: u16) {
     assert_eq!(invariants::check(state), Vec::<String>::new());
     match format {
         1 => assert_eq!((state.last_index(), state.meta().digest), (StateIndex(24), 0)),
-        _ => check_deployments(state),
+        2 => check_deployments(state, StateIndex(40)),
+        _ => {
+            check_deployments(state, StateIndex(52));
+            check_volumes(state);
+        }
     }
     assert_eq!(state.meta().version, 2);
     let web = state.job_row(&key("web")).unwrap();
@@ -335,8 +387,23 @@ fn check(state: &State, format: u16) {
     assert!(state.job(&key("old")).unwrap().stop);
 }
 
-fn check_deployments(state: &State) {
-    assert_eq!(state.last_index(), StateIndex(40));
+fn check_volumes(state: &State) {
+    let volumes: Vec<_> = state.host_volumes().collect();
+    let [volume] = &volumes[..] else { panic!("one is left: {volumes:#?}") };
+    assert_eq!((volume.name.as_str(), volume.state, volume.deleting), ("data", VolumeState::Ready, false));
+    assert_eq!((volume.create_index, volume.modify_index), (StateIndex(41), StateIndex(42)));
+    assert_eq!((volume.capacity_min, volume.parameters["mode"].as_str()), (1 << 20, "0750"));
+    let claims: Vec<_> = state.volume_claims().collect();
+    let [claim] = &claims[..] else { panic!("{claims:#?}") };
+    assert_eq!((claim.volume_id, claim.index, claim.create_index), (volume.id, 0, StateIndex(44)));
+    let alloc = state.alloc(&claim.alloc_id).unwrap();
+    assert_eq!(alloc.name(), "keep.web[0]");
+    assert!(state.users_of_volume(volume).eq([alloc]));
+    assert_eq!(state.usage().row(&node_id(2)).unwrap().writers("data").all, 1);
+}
+
+fn check_deployments(state: &State, last_index: StateIndex) {
+    assert_eq!(state.last_index(), last_index);
     assert_ne!(state.meta().digest, 0);
     let row = state.job_row(&key("roll")).unwrap();
     let env = |job: &Job| job.task_groups[0].tasks[0].env["VERSION"].clone();

@@ -10,7 +10,7 @@ use orch_http::control::{RegisterJob, Written};
 use orch_http::{Consistency, ControlPlane, View};
 use orch_model::admission::{AdmissionContext, canonicalize};
 use orch_model::{EvalId, Job, JobKey};
-use orch_server::config::{DetectionConfig, GcConfig};
+use orch_server::config::{DetectionConfig, GcConfig, RpcLimits};
 use orch_server::raft::RaftOptions;
 use orch_server::{Config, Server, StopMode};
 use tempfile::TempDir;
@@ -44,6 +44,7 @@ pub(crate) fn config(name: &str, addr: SocketAddr, dir: &Path, expect: u32, join
         num_schedulers: 1,
         gc: GcConfig::default(),
         detection: DetectionConfig::default(),
+        rpc_limits: RpcLimits::default(),
     }
 }
 

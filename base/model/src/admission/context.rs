@@ -17,6 +17,8 @@ pub struct AdmissionContext<'a> {
     pub memory_oversubscription: bool,
     /// The names of the drivers that exist.
     pub drivers: &'a [&'a str],
+    /// The keys that the `config` of a driver's tasks may have, by the driver's name; those of other drivers are not looked at.
+    pub driver_options: &'a [(&'a str, &'a [&'a str])],
 }
 
 impl<'a> AdmissionContext<'a> {
@@ -30,6 +32,7 @@ impl<'a> AdmissionContext<'a> {
             max_count: 50_000,
             memory_oversubscription: false,
             drivers,
+            driver_options: &[],
         }
     }
 }

@@ -74,8 +74,11 @@ const GATES: &[Gate] = &[
         let on_every_node = matches!(job.kind(), Some(JobType::System | JobType::Sysbatch));
         if on_every_node { vec![FieldPath(vec![Step::Attr("type")])] } else { Vec::new() }
     }),
-    refused("volume", "is not supported yet: the data would not be there", |job| {
-        in_groups(job, |group, out| out.extend(group.volumes.keys().map(|name| vec![Step::Block("volume", name.clone())])))
+    refused("volume", "of type `csi` is not supported yet: the data would not be there", |job| {
+        in_groups(job, |group, out| {
+            let csi = group.volumes.iter().filter(|(_, volume)| volume.r#type == "csi");
+            out.extend(csi.map(|(name, _)| vec![Step::Block("volume", name.clone())]));
+        })
     }),
     refused("network.mode", "other than `host` is not supported yet: tasks would share the host's network", |job| {
         in_groups(job, |group, out| {
@@ -103,15 +106,6 @@ const GATES: &[Gate] = &[
                 out.push(vec![block("disconnect"), Step::Attr("stop_on_client_after")]);
             }
         })
-    }),
-    refused("template", "is not supported yet: the file would not be there", |job| {
-        in_tasks(job, |task, out| repeated(out, "template", task.templates.len()))
-    }),
-    refused("artifact", "is not supported yet: it would not be fetched", |job| {
-        in_tasks(job, |task, out| repeated(out, "artifact", task.artifacts.len()))
-    }),
-    refused("volume_mount", "is not supported yet: the data would not be there", |job| {
-        in_tasks(job, |task, out| repeated(out, "volume_mount", task.volume_mounts.len()))
     }),
     refused("vault", "is not supported yet: the task would have no token", |job| in_tasks(job, |task, out| {
         if task.vault.is_some() { out.push(vec![block("vault")]) }
@@ -169,16 +163,6 @@ const GATES: &[Gate] = &[
     warned("disconnect", "is kept, but allocations of an unreachable node are replaced at once", |job| {
         in_groups(job, |group, out| if group.disconnect.is_some() { out.push(vec![block("disconnect")]) })
     }),
-    warned("ephemeral_disk", "`sticky` and `migrate` have no effect yet: a replacement starts with an empty disk", |job| {
-        in_groups(job, |group, out| {
-            if group.ephemeral_disk.as_ref().is_some_and(|disk| disk.sticky || disk.migrate) {
-                out.push(vec![block("ephemeral_disk")]);
-            }
-        })
-    }),
-    warned("action", "is kept, but cannot be run yet", |job| in_tasks(job, |task, out| {
-        out.extend(task.actions.iter().map(|action| vec![Step::Block("action", action.name.clone())]));
-    })),
     warned("consul", "has no effect yet", |job| {
         let mut found = in_groups(job, |group, out| if group.consul.is_some() { out.push(vec![block("consul")]) });
         found.extend(in_tasks(job, |task, out| if task.consul.is_some() { out.push(vec![block("consul")]) }));

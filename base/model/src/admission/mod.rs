@@ -16,7 +16,7 @@ pub mod gates;
 pub use canonicalize::canonicalize;
 pub use context::AdmissionContext;
 pub use report::{FieldError, FieldPath, Report, Step};
-pub use validate::validate;
+pub use validate::{validate, validate_host_volume};
 
 #[cfg(test)]
 mod tests;

@@ -376,10 +376,7 @@ fn every_error_is_collected_and_counted() {
 fn a_feature_that_is_not_built_is_refused_or_warned_about() {
     let report = validate(&canonical(worked_example()), None, &ctx());
     let refused: Vec<_> = report.errors.iter().map(|error| error.path.to_string()).collect();
-    assert_eq!(
-        refused,
-        ["group \"web\" > network.mode", "group \"web\" > update.canary", "group \"web\" > task \"app\" > template"]
-    );
+    assert_eq!(refused, ["group \"web\" > network.mode", "group \"web\" > update.canary"]);
     assert!(
         report
             .warnings
@@ -538,4 +535,20 @@ fn used_signals_become_a_constraint() {
     let job = canonical(with("service", &[("t/KillSignal", json!("SIGUSR1"))]));
     let constraint = &job.task_groups[0].constraints[0];
     assert_eq!((constraint.l_target.as_str(), constraint.r_target.as_str()), ("${attr.os.signals}", "SIGUSR1"));
+}
+
+#[test]
+fn options_that_a_driver_does_not_have_are_refused_where_its_options_are_known() {
+    let options: &[(&str, &[&str])] = &[("docker", &["image", "command"])];
+    let ctx = AdmissionContext { driver_options: options, ..ctx() };
+    let found = |driver: &str, config: Value| -> Vec<String> {
+        let job = canonical(with("service", &[("t/Driver", json!(driver)), ("t/Config", config)]));
+        validate(&job, None, &ctx).errors.iter().map(ToString::to_string).collect()
+    };
+    let path = "group \"g\" > task \"t\" > config: the driver docker has no option";
+    assert_eq!(
+        found("docker", json!({"imgae": "x", "zzzzzz": 1, "command": "c"})),
+        [format!("{path} `imgae`: did you mean `image`?"), format!("{path} `zzzzzz`: it has image, command")]
+    );
+    assert_eq!(found("raw_exec", json!({"imgae": "x"})), [""; 0]);
 }

@@ -23,6 +23,12 @@ pub enum EventKind {
     BuildingTaskDir,
     /// A step of setting it up, in words.
     TaskSetup(Box<str>),
+    /// What it names as artifacts is being fetched.
+    DownloadingArtifacts,
+    /// An artifact could not be fetched.
+    FailedArtifactDownload(Box<str>),
+    /// Something about its templates: what they wait for, or why they failed.
+    Template(Box<str>),
     /// It started.
     Started,
     /// The driver has something to say.
@@ -58,6 +64,16 @@ pub enum EventKind {
         /// How long it has.
         timeout: Nanos,
     },
+    /// Before it is stopped, those that still use it have so long to learn of that.
+    WaitingForShutdownDelay {
+        /// How long.
+        delay: Nanos,
+    },
+    /// That time is not waited for.
+    SkippingShutdownDelay {
+        /// How long it would have been.
+        delay: Nanos,
+    },
     /// It was stopped; the text says what went wrong, if anything did.
     Killed(Box<str>),
     /// Another task of the group failed.
@@ -73,6 +89,10 @@ pub enum EventKind {
     FailedRestoring(Box<str>),
     /// Its client was out of contact and is back.
     Reconnected,
+    /// Its allocation is not healthy, for this reason.
+    AllocUnhealthy(Box<str>),
+    /// Its allocation uses more of the disk than it asked for.
+    DiskExceeded(Box<str>),
 }
 
 /// How a task ended.
@@ -102,6 +122,9 @@ impl EventKind {
         match self {
             Self::Received => "Received",
             Self::BuildingTaskDir | Self::TaskSetup(_) => "Task Setup",
+            Self::DownloadingArtifacts => "Downloading Artifacts",
+            Self::FailedArtifactDownload(_) => "Failed Artifact Download",
+            Self::Template(_) => "Template",
             Self::Started => "Started",
             Self::Driver(_) => "Driver",
             Self::DriverFailure(_) => "Driver Failure",
@@ -113,12 +136,16 @@ impl EventKind {
             Self::RestartSignaled(_) => "Restart Signaled",
             Self::Signaling { .. } => "Signaling",
             Self::Killing { .. } => "Killing",
+            Self::WaitingForShutdownDelay { .. } => "Waiting for shutdown delay",
+            Self::SkippingShutdownDelay { .. } => "Skipping shutdown delay",
             Self::Killed(_) => "Killed",
             Self::SiblingFailed { .. } => "Sibling Task Failed",
             Self::LeaderDead => "Leader Task Dead",
             Self::MainDead => "Main Tasks Dead",
             Self::FailedRestoring(_) => "Failed Restoring Task",
             Self::Reconnected => "Reconnected",
+            Self::AllocUnhealthy(_) => "Alloc Unhealthy",
+            Self::DiskExceeded(_) => "Disk Resources Exceeded",
         }
     }
 
@@ -128,7 +155,13 @@ impl EventKind {
         match self {
             Self::Received => "Task received by client".into(),
             Self::BuildingTaskDir => "Building Task Directory".into(),
-            Self::TaskSetup(text) | Self::Driver(text) => text.to_string(),
+            Self::TaskSetup(text)
+            | Self::Driver(text)
+            | Self::Template(text)
+            | Self::AllocUnhealthy(text)
+            | Self::DiskExceeded(text) => text.to_string(),
+            Self::DownloadingArtifacts => "Client is downloading artifacts".into(),
+            Self::FailedArtifactDownload(text) => or(text, "Failed to download artifacts"),
             Self::Started => "Task started by client".into(),
             Self::DriverFailure(text) => or(text, "Failed to start task"),
             Self::SetupFailure(text) => or(text, "Task setup failed"),
@@ -140,6 +173,12 @@ impl EventKind {
             Self::RestartSignaled(text) => or(text, "Task signaled to restart"),
             Self::Signaling { signal, reason } => format!("Task being sent signal {signal}: {reason}"),
             Self::Killing { timeout } => format!("Sent interrupt. Waiting {timeout} before force killing"),
+            Self::WaitingForShutdownDelay { delay } => {
+                format!("Waiting for shutdown_delay of {delay} before killing the task.")
+            }
+            Self::SkippingShutdownDelay { delay } => {
+                format!("Skipping shutdown_delay of {delay} before killing the task.")
+            }
             Self::Killed(text) => or(text, "Task successfully killed"),
             Self::SiblingFailed { task } => format!("Task's sibling {task:?} failed"),
             Self::LeaderDead => "Leader Task in Group dead".into(),

@@ -10,6 +10,7 @@ use crate::ids::{AllocId, DeploymentId, EvalId, JobKey, JobVersionKey, NodeId, S
 use crate::job::{Job, TaskGroup};
 use crate::time::{Nanos, Timestamp};
 use crate::units::Usage;
+use crate::volume::VolumeAsk;
 
 mod event;
 mod explain;
@@ -211,6 +212,12 @@ impl Allocation {
     /// The name of the group that it runs.
     pub fn group_name(&self) -> &str {
         self.task_group().map_or("", |group| group.name.as_str())
+    }
+
+    /// The host volumes that it asks its node for; claims are not known here.
+    pub fn host_volumes(&self) -> impl Iterator<Item = VolumeAsk> + '_ {
+        let group = self.task_group().into_iter();
+        group.flat_map(|group| group.host_volumes(&self.job.namespace, self.index))
     }
 
     /// The name: `<job>.<group>[<index>]`.

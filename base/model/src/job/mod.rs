@@ -20,6 +20,7 @@ mod task_files;
 mod volume;
 
 mod ask;
+mod cores;
 mod kinds;
 mod version;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{NodeId, RaftId, Secret, StateIndex};
+use crate::ids::{HostVolumeId, NodeId, RaftId, Secret, StateIndex};
 use crate::time::Timestamp;
 use crate::units::{MebiBytes, Mhz, Usage};
 
@@ -116,6 +116,8 @@ pub struct NodeDescription {
     pub drivers: BTreeMap<String, DriverInfo>,
     /// Named networks of the host, by name.
     pub host_networks: BTreeMap<String, HostNetwork>,
+    /// The volumes of the host, by name: those of the agent's configuration, and those made or taken over on request.
+    pub host_volumes: BTreeMap<String, NodeVolume>,
     /// The cgroup under which the client keeps its tasks.
     pub cgroup_parent: String,
     /// The most allocations the node takes; 0 means no limit of its own.
@@ -207,6 +209,18 @@ pub struct HostNetwork {
     pub interface: String,
     /// Ports that allocations must not take on it.
     pub reserved_ports: PortSet,
+}
+
+/// A volume of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeVolume {
+    /// The directory.
+    pub path: String,
+    /// Whether tasks may only read it.
+    pub read_only: bool,
+    /// Which dynamic volume it is; `None` for one of the agent's configuration.
+    pub id: Option<HostVolumeId>,
 }
 
 /// A task driver on a node.

@@ -7,9 +7,6 @@ const TLS: &str = "TLS is not built yet, so the agent would speak in clear text:
 const SYSLOG: &str = "syslog is not built yet; logs go to standard error and to log_file";
 const NO_GOSSIP: &str = "there is no gossip: servers find each other over their RPC port";
 const ACL: &str = "it has no effect, because ACLs are not built yet";
-const ALLOCATIONS: &str = "figures of ended allocations could not be taken back from the metrics; \
-                           /v1/client/allocation/<id>/stats has those of each allocation";
-const RPC_LIMITS: &str = "connections between agents are not limited yet: keep the RPC port on a trusted network";
 const CERTIFICATE: &str = "it has no effect, because TLS is not built yet";
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -92,7 +89,7 @@ pub(super) const SECTIONS: &[Section] = &[
             ignored("datadog_tags", Kind::List, TELEMETRY),
             ignored("disable_hostname", Kind::Bool, TELEMETRY),
             ignored("use_node_name", Kind::Bool, TELEMETRY),
-            ignored("publish_allocation_metrics", Kind::Bool, ALLOCATIONS),
+            supported("publish_allocation_metrics", Kind::Bool),
             supported("publish_node_metrics", Kind::Bool),
             ignored("include_alloc_metadata_in_metrics", Kind::Bool, TELEMETRY),
             ignored("allowed_metadata_keys_in_metrics", Kind::List, TELEMETRY),
@@ -126,8 +123,8 @@ pub(super) const SECTIONS: &[Section] = &[
                 Kind::Duration,
                 "there is no TLS yet; the head of a request may take 30 s",
             ),
-            ignored("rpc_max_conns_per_client", Kind::Int, RPC_LIMITS),
-            ignored("rpc_handshake_timeout", Kind::Duration, RPC_LIMITS),
+            supported("rpc_max_conns_per_client", Kind::Int),
+            supported("rpc_handshake_timeout", Kind::Duration),
         ],
     ),
     Section { path: "plugin", label: Label::Name, contents: Contents::Plugin },

@@ -3,7 +3,7 @@
 use super::{Contents, Kind, Label, Section, ignored, keys, moot, supported};
 
 const BRIDGE: &str = "bridge and CNI networks are not built yet; jobs that ask for them are refused";
-const VOLUMES: &str = "volumes are not built yet; jobs that ask for them are refused";
+const VOLUME_PLUGINS: &str = "volume plugins of one's own are not built yet; there is mkdir";
 const ISOLATION: &str = "isolated drivers are not built yet";
 const KEEPS_TRYING: &str = "clients keep trying without limit";
 
@@ -15,15 +15,15 @@ pub(super) const SECTIONS: &[Section] = &[
             supported("state_dir", Kind::Text),
             supported("alloc_dir", Kind::Text),
             ignored("alloc_mounts_dir", Kind::Text, ISOLATION),
-            ignored("host_volumes_dir", Kind::Text, VOLUMES),
-            ignored("host_volume_plugin_dir", Kind::Text, VOLUMES),
+            supported("host_volumes_dir", Kind::Text),
+            ignored("host_volume_plugin_dir", Kind::Text, VOLUME_PLUGINS),
             ignored("common_plugin_dir", Kind::Text, "external plugins are not built yet"),
             supported("servers", Kind::List),
             supported("node_class", Kind::Text),
             supported("node_pool", Kind::Text),
             supported("options", Kind::Map),
             supported("meta", Kind::Map),
-            ignored("chroot_env", Kind::Map, ISOLATION),
+            supported("chroot_env", Kind::Map),
             supported("network_interface", Kind::Text),
             ignored("preferred_address_family", Kind::Text, "IPv4 addresses come first"),
             supported("network_speed", Kind::Int),
@@ -43,9 +43,13 @@ pub(super) const SECTIONS: &[Section] = &[
             supported("gc_disk_usage_threshold", Kind::Float),
             supported("gc_inode_usage_threshold", Kind::Float),
             supported("gc_max_allocs", Kind::Int),
-            ignored("gc_volumes_on_node_gc", Kind::Bool, VOLUMES),
+            ignored(
+                "gc_volumes_on_node_gc",
+                Kind::Bool,
+                "volumes of a node that is forgotten stay until they are deleted",
+            ),
             moot("no_host_uuid", Kind::Bool),
-            ignored("disable_remote_exec", Kind::Bool, "commands cannot be run in allocations yet, by nobody"),
+            supported("disable_remote_exec", Kind::Bool),
             ignored("cni_path", Kind::Text, BRIDGE),
             ignored("cni_config_dir", Kind::Text, BRIDGE),
             ignored("bridge_network_name", Kind::Text, BRIDGE),
@@ -88,5 +92,10 @@ pub(super) const SECTIONS: &[Section] = &[
             supported("interface", Kind::Text),
             supported("reserved_ports", Kind::Text),
         ]),
+    },
+    Section {
+        path: "client.host_volume",
+        label: Label::Name,
+        contents: Contents::Keys(&[supported("path", Kind::Text), supported("read_only", Kind::Bool)]),
     },
 ];

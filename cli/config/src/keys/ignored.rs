@@ -51,33 +51,6 @@ const VAULT: &[&str] = &[
     "tls_skip_verify",
     "default_identity",
 ];
-const TEMPLATE: &[&str] = &[
-    "function_denylist",
-    "disable_file_sandbox",
-    "max_stale",
-    "block_query_wait",
-    "wait",
-    "wait_bounds",
-    "consul_retry",
-    "vault_retry",
-    "nomad_retry",
-    "vault_default_lease_duration",
-    "use_client_consul_token",
-];
-const ARTIFACT: &[&str] = &[
-    "http_read_timeout",
-    "http_max_size",
-    "gcs_timeout",
-    "git_timeout",
-    "hg_timeout",
-    "s3_timeout",
-    "decompression_size_limit",
-    "decompression_file_count_limit",
-    "disable_artifact_inspection",
-    "disable_filesystem_isolation",
-    "filesystem_isolation_extra_paths",
-    "set_environment_variables",
-];
 const RPC: &[&str] = &[
     "accept_backlog",
     "keep_alive_interval",
@@ -160,14 +133,6 @@ pub(super) const SECTIONS: &[Section] = &[
         &["backend", "boltdb", "wal", "disable_log_cache", "verification"],
     ),
     unbuilt("server.raft_boltdb", Label::None, "the Raft log has its own format", &["no_freelist_sync"]),
-    unbuilt(
-        "client.host_volume",
-        Label::Name,
-        "volumes are not built yet; jobs that ask for them are refused",
-        &["path", "read_only"],
-    ),
-    unbuilt("client.template", Label::None, "templates are not built yet; jobs that have them are refused", TEMPLATE),
-    unbuilt("client.artifact", Label::None, "artifacts are not built yet; jobs that have them are refused", ARTIFACT),
     unbuilt(
         "client.drain_on_shutdown",
         Label::None,

@@ -4,6 +4,7 @@ mod agent;
 mod client;
 mod ignored;
 mod server;
+mod world;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,12 @@ pub struct Section {
 
 /// All sections; a section comes after the one it stands in.
 pub fn sections() -> impl Iterator<Item = &'static Section> {
-    agent::SECTIONS.iter().chain(server::SECTIONS).chain(client::SECTIONS).chain(ignored::SECTIONS)
+    agent::SECTIONS
+        .iter()
+        .chain(server::SECTIONS)
+        .chain(client::SECTIONS)
+        .chain(world::SECTIONS)
+        .chain(ignored::SECTIONS)
 }
 
 /// The key at `path`, such as `server.bootstrap_expect`.

@@ -1,8 +1,10 @@
 //! `orch alloc …`.
 
+pub(crate) mod exec;
 mod follow;
 pub(crate) mod fs;
 pub(crate) mod logs;
+mod port_forward;
 mod restart;
 mod signal;
 pub(crate) mod status;
@@ -29,6 +31,10 @@ pub(crate) enum AllocCommand {
     Restart(restart::RestartArgs),
     /// Send a signal to tasks of an allocation
     Signal(signal::SignalArgs),
+    /// Run a command inside a task
+    Exec(exec::ExecArgs),
+    /// Listen here and pass connections on to a port of an allocation, until interrupted
+    PortForward(port_forward::PortForwardArgs),
 }
 
 pub(crate) async fn run(context: &Context, command: AllocCommand) -> Outcome {
@@ -39,5 +45,7 @@ pub(crate) async fn run(context: &Context, command: AllocCommand) -> Outcome {
         AllocCommand::Stop(args) => stop::run(context, args).await,
         AllocCommand::Restart(args) => restart::run(context, args).await,
         AllocCommand::Signal(args) => signal::run(context, args).await,
+        AllocCommand::Exec(args) => exec::run(context, args).await,
+        AllocCommand::PortForward(args) => port_forward::run(context, args).await,
     }
 }

@@ -10,7 +10,7 @@ use orch_jobspec::{FileAccess, ParseOptions, Source, Variables, check};
 use orch_model::Job;
 use orch_model::admission::AdmissionContext;
 
-use crate::agent::DRIVERS;
+use crate::agent::{DRIVER_OPTIONS, DRIVERS};
 use crate::terminal;
 
 /// What a job is read from.
@@ -55,7 +55,12 @@ impl FileArgs {
         let options = ParseOptions { variables: self.variables()?, file_access: FileAccess::Base(base) };
         let name = if self.path == Path::new("-") { "<stdin>".to_owned() } else { self.path.display().to_string() };
         // Limits that a cluster sets for itself are the servers' to check.
-        let context = AdmissionContext { max_priority: i64::MAX, max_count: 0, ..AdmissionContext::new(DRIVERS) };
+        let context = AdmissionContext {
+            max_priority: i64::MAX,
+            max_count: 0,
+            driver_options: DRIVER_OPTIONS,
+            ..AdmissionContext::new(DRIVERS)
+        };
         let checked = check(Source::new(name, text.clone()), &options, &context);
         let job = match checked.parsed {
             Some(parsed) if !checked.diagnostics.has_errors() => {

@@ -1,5 +1,6 @@
 //! `orch job …`.
 
+pub(crate) mod action;
 pub(crate) mod allocs;
 mod deployments;
 mod diff;
@@ -56,6 +57,8 @@ pub(crate) enum JobCommand {
     Promote(promote::PromoteArgs),
     /// Have the scheduler look at a job again
     Eval(eval::EvalArgs),
+    /// Run an action of a job inside one of its tasks
+    Action(action::ActionArgs),
     /// Write an example job file
     Init(init::InitArgs),
 }
@@ -76,6 +79,7 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Outcome {
         JobCommand::Deployments(args) => deployments::run(context, args).await,
         JobCommand::Promote(args) => promote::run(context, args).await,
         JobCommand::Eval(args) => eval::run(context, args).await,
+        JobCommand::Action(args) => action::run(context, args).await,
         JobCommand::Init(args) => init::run(&args),
     }
 }

@@ -30,7 +30,7 @@ fn tracker(attempts: i64, job: JobType, kind: LifecycleKind) -> RestartTracker {
 }
 
 fn timing() -> Timing {
-    Timing { kill_timeout: TIMEOUT, shutdown_delay: Nanos::ZERO }
+    Timing { kill_timeout: TIMEOUT, shutdown_delay: Nanos::ZERO, no_delay: false }
 }
 
 fn handle(run: u32) -> TaskHandle {

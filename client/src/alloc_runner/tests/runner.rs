@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::alloc_runner::{AllocRunner, Found, KillReason, RunnerHandle};
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::state::LocalState;
+use crate::volumes::Volumes;
 
 /// Longer than anything that is waited for.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
@@ -59,6 +61,10 @@ impl Machine {
         let context = Arc::new(Context {
             node_id: NodeId::default(),
             clock: self.clock,
+            volumes: Volumes::new(&config, state.clone(), BTreeMap::new()),
+            fetcher: orch_artifact::Fetcher::new(config.artifacts.clone()),
+            connected: watch::channel(None).1,
+            streams: TaskTracker::new(),
             state,
             drivers: ["mock_driver", "exec"].map(|name| (name.to_owned(), Arc::clone(&driver))).into(),
             description,
@@ -67,7 +73,7 @@ impl Machine {
         let names = alloc.task_group().unwrap().tasks.iter().map(|task| task.name.clone());
         let tasks = names.map(|name| remembered.tasks.remove(&(alloc.id, name))).collect();
         let (reports, receiver) = mpsc::channel(64);
-        let found = Found { tasks, rebooted: false };
+        let found = Found { tasks, rebooted: false, predecessor: None };
         let (runner, handle) = AllocRunner::new(Arc::clone(&context), Arc::new(alloc.clone()), found, reports);
         let task = tokio::spawn(runner.run(CancellationToken::new()));
         Running { handle, reports: receiver, task, last: None, context, _description: sender }
@@ -162,6 +168,7 @@ async fn a_stop_waits_for_group_and_task_and_then_gives_the_task_its_time() {
     let end = running.until_status(ClientStatus::Complete).await;
     let killing = time_of(&end, |kind| *kind == EventKind::Killing { timeout: Nanos::from_secs(20) });
     assert_eq!(secs(killing, asked), 30);
+    time_of(&end, |kind| *kind == EventKind::WaitingForShutdownDelay { delay: Nanos::from_secs(10) });
     assert_eq!(secs(end.tasks[0].finished_at, killing), 17);
 }
 
@@ -170,6 +177,7 @@ async fn a_delay_that_is_under_way_is_cut_short_when_the_servers_say_so() {
     let machine = Machine::new();
     let mut job = job(&[json!({})]);
     job.task_groups[0].shutdown_delay = Some(Nanos::from_secs(3000));
+    job.task_groups[0].tasks[0].shutdown_delay = Nanos::from_secs(50);
     let mut alloc = alloc(job);
     let mut running = machine.run(&alloc);
     running.until_status(ClientStatus::Running).await;
@@ -180,6 +188,7 @@ async fn a_delay_that_is_under_way_is_cut_short_when_the_servers_say_so() {
     running.handle.wanted.send_modify(|wanted| wanted.alloc = Arc::new(alloc.clone()));
     let end = running.until_status(ClientStatus::Complete).await;
     assert_eq!(secs(end.tasks[0].finished_at, asked), 60);
+    time_of(&end, |kind| *kind == EventKind::SkippingShutdownDelay { delay: Nanos::from_secs(50) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,9 +242,10 @@ async fn an_allocation_that_does_not_get_there_in_time_or_fails_is_unhealthy() {
         let machine = Machine::new();
         let mut running = machine.run(&deployed(job(std::slice::from_ref(&config))));
         let began = running.now();
-        let (_, healthy) = running.until_judged().await;
+        let (update, healthy) = running.until_judged().await;
         assert!(!healthy, "{config}");
         assert_eq!(secs(running.now(), began), after, "{config}");
+        time_of(&update, |kind| matches!(kind, EventKind::AllocUnhealthy(_)));
     }
 }
 

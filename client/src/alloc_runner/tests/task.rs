@@ -182,10 +182,11 @@ fn a_kill_says_so_at_once_and_sends_the_signal_after_the_delay() {
     assert_eq!(task.deadline(), Some(START.plus(delay)));
     assert_eq!(task.step(START.plus(Nanos::from_secs(19)), Event::Timer), []);
     // Whoever stops it changes their mind about waiting.
-    task.set_terms(timing(), policy(3));
+    task.set_terms(Timing { shutdown_delay: delay, no_delay: true, ..timing() }, policy(3));
     let later = START.plus(Nanos::from_secs(19));
     assert_eq!(task.step(later, Event::Timer), [Action::Save, Action::Stop { run: 0, timeout: TIMEOUT }]);
-    assert_eq!(events(&task), ["Received", "Task Setup", "Started", "Killing"]);
+    let waited = ["Killing", "Waiting for shutdown delay", "Skipping shutdown delay"];
+    assert_eq!(events(&task), [["Received", "Task Setup", "Started"], waited].concat());
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orch_driver::Driver;
-use orch_driver::conformance::{Config, Fixture, Program, check};
+use orch_driver::conformance::{Command, Config, Fixture, Program, check};
 use orch_driver_mock::MockDriver;
 use serde_json::json;
 
@@ -43,6 +43,11 @@ impl Fixture for Mock {
         wrong.map(|(config, key)| (serde_json::from_value(config).unwrap(), key)).into()
     }
 
+    /// What commands do is faked as well.
+    fn command(&self, _: &Command) -> Option<Vec<String>> {
+        None
+    }
+
     fn root(&self) -> PathBuf {
         self.root.path().to_owned()
     }
@@ -55,6 +60,12 @@ async fn the_mock_driver_keeps_the_contract() {
         "signals_reach_the_task",
         "a_recovered_task_is_signalled_and_tells_its_code",
         "the_task_sees_its_environment_and_directory",
+        "commands_are_refused_where_they_cannot_be_run",
+        "a_command_reads_writes_and_tells_its_code",
+        "a_command_has_the_environment_it_is_given",
+        "a_terminal_has_the_size_it_is_given",
+        "a_dropped_session_ends_its_command",
+        "a_command_cannot_outlive_its_task",
     ];
     assert_eq!(report.skipped, without_processes);
 }

@@ -1,10 +1,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use orch_driver::{Driver, Error, ExitStatus, LogSpec, TaskId, TaskSpec};
+use orch_driver::{Driver, Error, ExecSpec, ExitStatus, LogSpec, TaskId, TaskSpec};
 use orch_driver_mock::MockDriver;
 use orch_model::AllocId;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -108,4 +109,26 @@ async fn another_process_knows_none_of_the_tasks() {
     driver.clone().recover(&handle).await.unwrap();
     let gone = MockDriver::new().recover(&handle).await;
     assert!(matches!(gone, Err(Error::UnknownTask(id)) if id == handle.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_inside_a_task_does_as_told_and_ends_with_the_task() {
+    let driver = MockDriver::new();
+    let config = json!({"run_for": "1h", "exec_command": {
+        "run_for": "5s", "exit_code": 4, "stdout_string": "out ", "stdout_repeat": 1, "stderr_string": "err",
+    }});
+    let task = started(&driver, config).await;
+    let spec = ExecSpec { command: vec!["any".to_owned()], terminal: None, env: Vec::new() };
+    let began = Instant::now();
+    let mut session = driver.exec(&task, spec.clone()).await.unwrap();
+    let (mut out, mut err) = (String::new(), String::new());
+    session.stdout.read_to_string(&mut out).await.unwrap();
+    session.stderr.read_to_string(&mut err).await.unwrap();
+    assert_eq!((out.as_str(), err.as_str()), ("out out ", "err"));
+    assert_eq!(session.control.wait().await.unwrap(), 4);
+    assert_eq!(began.elapsed().as_secs(), 5);
+    let mut cut_short = driver.exec(&task, spec.clone()).await.unwrap();
+    driver.stop(&task, None, Duration::ZERO).await.unwrap();
+    assert_eq!(cut_short.control.wait().await.unwrap(), 137);
+    assert!(matches!(driver.exec(&task, spec).await, Err(Error::UnknownTask(_))));
 }

@@ -9,7 +9,7 @@ use crate::frame::{Frame, Reader, Writer};
 
 /// A connected socket with what is half sent and half received.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: AsyncFd<UnixStream>,
     reader: Reader,
     writer: Writer,
@@ -17,21 +17,21 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Wraps a socket that does not block.
-    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         // SAFETY: a UnixStream owns its descriptor and answers with the same one until it is dropped.
         let stream = unsafe { AsyncFd::register(stream)? };
         Ok(Self { stream, reader: Reader::default(), writer: Writer::default() })
     }
 
     /// Queues a frame, and sends what the socket takes at once.
-    pub(super) fn push(&mut self, body: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
+    pub(crate) fn push(&mut self, body: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
         self.writer.push(body, fds)?;
         self.writer.flush(self.stream.get_ref().as_fd())?;
         Ok(())
     }
 
     /// Sends what is queued until a frame arrives. Nothing is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> io::Result<Frame> {
+    pub(crate) async fn next(&mut self) -> io::Result<Frame> {
         loop {
             if let Some(frame) = self.reader.next()? {
                 return Ok(frame);

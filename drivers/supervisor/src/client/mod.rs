@@ -8,13 +8,17 @@ mod service;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use orch_driver::{ExecSession, ExecSpec};
 use orch_host::limits::OriginalLimits;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::enter;
 use crate::error::{Error, StartError};
 use crate::protocol::{Answer, Ask};
 use crate::spec::{ExitStatus, Lifetime, SpawnSpec, Started, TaskEntry, TaskKey, TaskStats};
+pub(crate) use connection::Connection;
 pub use init::speak_with_init;
 pub use service::Service;
 
@@ -43,6 +47,7 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    program: Arc<enter::Program>,
 }
 
 #[derive(Debug)]
@@ -60,8 +65,25 @@ impl Handle {
     pub async fn connect(options: Options) -> Result<(Self, Service), Error> {
         // Callers wait for room; requests are small and answered within milliseconds.
         let (commands, queue) = mpsc::channel(64);
+        let program = Arc::new(enter::Program { exe: options.exe.clone(), limits: options.limits.clone() });
         let service = Service::connect(options, queue).await?;
-        Ok((Self { commands }, service))
+        Ok((Self { commands, program }, service))
+    }
+
+    /// Runs a command inside of the task `entry`, as its user, in its control groups and namespaces; dropping the session ends it.
+    ///
+    /// Where the task has a sandbox, every system call of the command passes `filter`. The program in [`Options::exe`] has to run
+    /// [`enter::main`](crate::enter::main) when its first argument is [`enter::MODE`](crate::enter::MODE).
+    ///
+    /// # Errors
+    /// Fails if the task has ended, or the command cannot be executed in it.
+    pub async fn enter(
+        &self,
+        entry: &TaskEntry,
+        spec: ExecSpec,
+        filter: Vec<u64>,
+    ) -> Result<ExecSession, orch_driver::Error> {
+        enter::open(&self.program, entry, spec, filter).await
     }
 
     /// Starts a task and returns once it is in its program.

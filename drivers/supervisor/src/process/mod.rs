@@ -2,7 +2,7 @@
 //!
 //! `daemon` makes the process and its socket, `init` makes it of the first process of a container; `supervisor` is the loop of the main thread, which forks, reaps and answers and never
 //! touches a disk; `requests` is what it answers; `tasks` and `killing` are what it knows and how it ends what it knows; `spawn` is the
-//! way from fork to exec, `slots` what makes it cheap; `pump` is the other thread; `upgrade` replaces the program in place.
+//! way from fork to exec, `sandbox` and `reaper` what is on it for a task with namespaces of its own, `slots` what makes it cheap; `pump` is the other thread; `upgrade` replaces the program in place.
 
 mod args;
 mod connection;
@@ -11,7 +11,9 @@ mod init;
 mod killing;
 mod log_file;
 mod pump;
+mod reaper;
 mod requests;
+mod sandbox;
 mod slots;
 mod spawn;
 mod supervisor;

@@ -2,17 +2,19 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use orch_host::ProcessId;
 use orch_host::cgroup::{Limits, TaskCgroup};
 use orch_host::logs::Stream;
 
-use super::spawn::{self, Plan, Surroundings};
+use super::spawn::{self, Plan, Report, Surroundings};
 use super::supervisor::{Ending, Supervisor};
 use super::tasks::{Phase, Source, Starting, Task, Waiter, now_ms};
 use crate::frame;
 use crate::protocol::{Answer, Ask, Hello, Intent, Message, Request, Stage, VERSION};
-use crate::spec::{CgroupSpec, ExitStatus, SpawnSpec, TaskEntry, TaskKey, TaskStats};
+use crate::sandbox::Step;
+use crate::spec::{CgroupSpec, ExitStatus, Place, SpawnSpec, TaskEntry, TaskKey, TaskStats};
 
 impl Supervisor {
     /// Takes what a connection has to say; hangs up where that makes no sense.
@@ -149,8 +151,9 @@ impl Supervisor {
                     command: spec.command.clone(),
                     logs: spec.logs.clone(),
                     cgroup,
+                    place: Place::of(spec),
                 };
-                let spawn::Child { pid, report, pipes } = child;
+                let spawn::Child { pid, report, pipes, status } = child;
                 let token = self.watch(&report, Source::Report(spec.key.clone())).unwrap_or(0);
                 let starting = Starting {
                     report,
@@ -158,12 +161,13 @@ impl Supervisor {
                     connection: from,
                     request: id,
                     work_dir: spec.work_dir.clone(),
+                    steps: steps_of(spec),
                     warnings,
                     failure: None,
                     ended: None,
                 };
                 self.children.insert(pid, spec.key.clone());
-                self.insert(entry, Phase::Starting(starting), pipes);
+                self.insert(entry, Phase::Starting(starting), pipes, status);
                 Ok(())
             }
             Err(answer) => {
@@ -208,11 +212,11 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn insert(&mut self, entry: TaskEntry, phase: Phase, pipes: Vec<OwnedFd>) {
+    pub(super) fn insert(&mut self, entry: TaskEntry, phase: Phase, pipes: Vec<OwnedFd>, status: Option<OwnedFd>) {
         let outputs =
             pipes.into_iter().zip(Stream::BOTH).map(|(pipe, stream)| self.pump.add(pipe, &entry.logs, stream));
         let outputs = outputs.collect();
-        let task = Task { phase, outputs, adopted: None, waiting: Vec::new(), killed_at: None, entry };
+        let task = Task { phase, outputs, status, adopted: None, waiting: Vec::new(), killed_at: None, entry };
         self.tasks.insert(task.entry.key.clone(), task);
     }
 
@@ -220,7 +224,7 @@ impl Supervisor {
     pub(super) fn started(&mut self, key: &TaskKey) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let Phase::Starting(starting) = std::mem::replace(&mut task.phase, Phase::Running) else { return };
-        let Starting { report, token, connection, request, work_dir, warnings, failure, ended } = starting;
+        let Starting { report, token, connection, request, work_dir, steps, warnings, failure, ended } = starting;
         let (entry, pipes) = (Box::new(task.entry.clone()), task.pipes());
         self.unwatch(token, &report);
         match failure {
@@ -231,11 +235,13 @@ impl Supervisor {
                     self.first_process_ended(key, status);
                 }
             }
-            Some((stage, errno)) => {
+            Some(Report { stage, errno, step, fatal: _ }) => {
                 let task = self.tasks.remove(key);
                 let detail = match stage {
                     Stage::Exec => Some(entry.command.clone()),
                     Stage::WorkDir => Some(work_dir),
+                    Stage::Mount => step.and_then(|step| steps.get(usize::from(step)).cloned()),
+                    Stage::Root | Stage::Capabilities | Stage::Filter => None,
                     Stage::Pipe | Stage::Fork | Stage::Session | Stage::Cgroup | Stage::OomScore => None,
                     Stage::Limits | Stage::Descriptors | Stage::User => None,
                 };
@@ -261,7 +267,7 @@ impl Supervisor {
         let phase = if entry.exit.is_some() { Phase::Ended } else { Phase::Running };
         let running = matches!(phase, Phase::Running);
         let pidfd = if running { entry.process.open() } else { Ok(None) };
-        self.insert(entry, phase, pipes);
+        self.insert(entry, phase, pipes, None);
         let watched = pidfd.and_then(|pidfd| {
             let Some(pidfd) = pidfd else { return Ok(None) };
             self.watch(&pidfd, Source::Adopted(key.clone()))?;
@@ -318,6 +324,18 @@ impl Supervisor {
             self.check_killed(&key);
         }
     }
+}
+
+/// What the steps of a sandbox are about, for the case that one fails.
+fn steps_of(spec: &SpawnSpec) -> Vec<PathBuf> {
+    let steps = spec.sandbox.iter().flat_map(|sandbox| &sandbox.steps);
+    steps
+        .map(|step| match step {
+            // What is missing there is missing on the host.
+            Step::Bind { source, .. } => source.clone(),
+            step => step.target().to_owned(),
+        })
+        .collect()
 }
 
 fn stats(task: &Task) -> Answer {

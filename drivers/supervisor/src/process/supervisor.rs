@@ -341,7 +341,8 @@ impl Supervisor {
                 return;
             }
             if let Some(key) = self.children.remove(&pid) {
-                self.first_process_ended(&key, exit_status(raw));
+                let status = self.tasks.get(&key).map_or(exit_status(raw), |task| task.status_of(raw));
+                self.first_process_ended(&key, status);
             } else if self.init.as_ref().is_some_and(|init| init.is_agent(pid)) {
                 self.agent_ended(raw);
             }
@@ -425,8 +426,8 @@ impl Supervisor {
             match nix::unistd::read(&starting.report, &mut bytes) {
                 Ok(0) => break,
                 Ok(_) => match Report::decode(&bytes) {
-                    Some(Report { stage, errno, fatal: true }) => starting.failure = Some((stage, errno)),
-                    Some(Report { stage, errno, fatal: false }) => {
+                    Some(report @ Report { fatal: true, .. }) => starting.failure = Some(report),
+                    Some(Report { stage, errno, fatal: false, step: _ }) => {
                         starting.warnings.push(Warning::without_path(stage.to_string(), errno));
                     }
                     None => {}

@@ -10,8 +10,8 @@ use orch_host::cgroup::TaskCgroup;
 use orch_host::{PidFd, ProcessId, Warning};
 
 use super::pump::Output;
-use crate::protocol::Stage;
-use crate::spec::{ExitStatus, LogSpec, TaskEntry, TaskKey};
+use super::spawn::Report;
+use crate::spec::{ExitStatus, LogSpec, Place, TaskEntry, TaskKey};
 
 /// One task, from its fork until it is forgotten.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Task {
     pub(super) phase: Phase,
     /// Its pipes, as the pump reads them.
     pub(super) outputs: Vec<Arc<Output>>,
+    /// Brings the raw status of the task, where our child is the first process of its namespace.
+    pub(super) status: Option<OwnedFd>,
     /// Set for tasks that are not our children: their end is seen here, and how they ended by nobody.
     pub(super) adopted: Option<PidFd>,
     /// Who waits until nothing of it is left.
@@ -50,8 +52,10 @@ pub(super) struct Starting {
     pub(super) connection: u64,
     pub(super) request: u64,
     pub(super) work_dir: PathBuf,
+    /// What the steps of its sandbox are about.
+    pub(super) steps: Vec<PathBuf>,
     pub(super) warnings: Vec<Warning>,
-    pub(super) failure: Option<(Stage, i32)>,
+    pub(super) failure: Option<Report>,
     /// How the child ended, if that was seen before its report was read to the end.
     pub(super) ended: Option<ExitStatus>,
 }
@@ -97,8 +101,25 @@ impl Task {
             command: PathBuf::new(),
             logs,
             cgroup,
+            place: Place::default(),
         };
-        Self { entry, phase: Phase::Remains, outputs: Vec::new(), adopted: None, waiting: Vec::new(), killed_at: None }
+        Self {
+            entry,
+            phase: Phase::Remains,
+            outputs: Vec::new(),
+            status: None,
+            adopted: None,
+            waiting: Vec::new(),
+            killed_at: None,
+        }
+    }
+
+    /// How the task ended whose child of ours ended with `raw`.
+    pub(super) fn status_of(&self, raw: i32) -> ExitStatus {
+        let mut told = [0; size_of::<i32>()];
+        let read = self.status.as_ref().map(|status| nix::unistd::read(status, &mut told));
+        // Without a word from it, the first process of the namespace was killed, and the task with it.
+        exit_status(if read == Some(Ok(told.len())) { i32::from_ne_bytes(told) } else { raw })
     }
 
     /// Duplicates of the read ends of its pipes, for the agent.

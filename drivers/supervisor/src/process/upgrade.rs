@@ -23,8 +23,8 @@ use super::tasks::Phase;
 use crate::frame;
 use crate::spec::TaskEntry;
 
-/// The version of [`State`]. A program reads that of its predecessors too; so far there is one.
-const STATE_VERSION: u8 = 1;
+/// The version of [`State`]. Version 1 knew no sandboxes, and was of no release.
+const STATE_VERSION: u8 = 2;
 
 /// What a supervisor begins with besides its command line.
 pub(super) struct Inheritance {
@@ -36,6 +36,7 @@ pub(super) struct Inheritance {
 pub(super) struct InheritedTask {
     entry: TaskEntry,
     pipes: Vec<OwnedFd>,
+    status: Option<OwnedFd>,
     child: bool,
 }
 
@@ -50,6 +51,7 @@ struct State {
 struct TaskState {
     entry: TaskEntry,
     pipes: Vec<RawFd>,
+    status: Option<RawFd>,
     /// Whether it is a child of this process, so that its exit status can be had.
     child: bool,
 }
@@ -80,6 +82,7 @@ impl Supervisor {
             TaskState {
                 entry,
                 pipes,
+                status: task.status.as_ref().map(AsRawFd::as_raw_fd),
                 child: self.children.contains_key(&task.entry.process.pid) && task.adopted.is_none(),
             }
         };
@@ -92,7 +95,8 @@ impl Supervisor {
 
     fn descriptors(&self) -> impl Iterator<Item = std::os::fd::BorrowedFd<'_>> {
         let pipes = self.tasks.values().flat_map(|task| &task.outputs).map(|output| output.pipe.as_fd());
-        [self.lock.as_fd(), self.listener.as_fd()].into_iter().chain(pipes)
+        let statuses = self.tasks.values().filter_map(|task| task.status.as_ref()).map(AsFd::as_fd);
+        [self.lock.as_fd(), self.listener.as_fd()].into_iter().chain(pipes).chain(statuses)
     }
 
     fn execute(&self, exe: &Path, state: &State) -> io::Result<()> {
@@ -118,11 +122,11 @@ impl Supervisor {
 
     /// Takes the tasks of the program before this one.
     pub(super) fn take_over(&mut self, tasks: Vec<InheritedTask>) {
-        for InheritedTask { entry, pipes, child } in tasks {
+        for InheritedTask { entry, pipes, status, child } in tasks {
             let key = entry.key.clone();
             if child && entry.exit.is_none() {
                 self.children.insert(entry.process.pid, key);
-                self.insert(entry, Phase::Running, pipes);
+                self.insert(entry, Phase::Running, pipes, status);
             } else if self.adopt(entry, pipes).1 {
                 self.first_process_ended(&key, crate::spec::ExitStatus::UNKNOWN);
             }
@@ -144,9 +148,10 @@ pub(super) fn inherit(args: &SupervisorArgs, fd: RawFd) -> Result<Inheritance, R
             }
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        let tasks = state.tasks.into_iter().map(|TaskState { entry, pipes, child }| {
+        let tasks = state.tasks.into_iter().map(|TaskState { entry, pipes, status, child }| {
             let pipes = pipes.into_iter().map(inherited).collect::<io::Result<_>>()?;
-            Ok(InheritedTask { entry, pipes, child })
+            let status = status.map(inherited).transpose()?;
+            Ok(InheritedTask { entry, pipes, status, child })
         });
         Ok(Inheritance {
             tasks: tasks.collect::<io::Result<_>>()?,

@@ -81,5 +81,6 @@ fn task(directory: &Path) -> SpawnSpec {
             disabled: false,
         },
         oom_score_adj: None,
+        sandbox: None,
     }
 }

@@ -92,6 +92,7 @@ impl Fixture {
                 disabled: false,
             },
             oom_score_adj: None,
+            sandbox: None,
         }
     }
 

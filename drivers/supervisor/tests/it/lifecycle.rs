@@ -114,7 +114,7 @@ async fn killing_reaches_daemons_that_left_group_and_session() {
     let key = fixture.handle.start(spec).await.unwrap().entry.key;
     until("the daemon with its child", || marked(&name).len() >= 3).await;
     fixture.handle.kill(&key).await.unwrap();
-    assert_eq!(marked(&name), []);
+    assert_eq!(marked(&name), [0; 0]);
     assert_eq!(fixture.handle.wait(&key).await.unwrap().signal, Some(libc::SIGKILL));
     fixture.handle.kill(&key).await.unwrap();
     fixture.end().await;

@@ -47,7 +47,7 @@ impl Connection {
             .map_err(|source| Error::Broken { address: address.clone(), source })?;
         let driver = tokio::spawn(async move {
             // The request that is under way gets the same error.
-            drop(driver.await);
+            drop(driver.with_upgrades().await);
         });
         Ok(Self { address: address.clone(), sender, driver })
     }

@@ -40,6 +40,19 @@ pub enum Error {
         /// What the agent said.
         message: String,
     },
+    /// The agent ended a command inside a task, or refused to run it; `message` says why.
+    #[error("{message}")]
+    Ended {
+        /// What the agent said.
+        message: String,
+    },
+    /// The connection broke before a command inside a task had ended.
+    #[error("the connection to the agent broke before the command had ended")]
+    Lost {
+        /// What was wrong with it.
+        #[source]
+        source: Box<tokio_tungstenite::tungstenite::Error>,
+    },
     /// The answer is not what this call answers with.
     #[error("cannot understand the answer to {path}")]
     Decode {

@@ -13,8 +13,10 @@ mod allocations;
 mod cluster;
 mod deployments;
 mod evaluations;
+mod interactive;
 mod jobs;
 mod nodes;
+mod volumes;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +33,7 @@ pub use address::{Address, InvalidAddress};
 pub use allocations::LogOptions;
 pub use error::Error;
 pub use frames::Frames;
+pub use interactive::{ActionOptions, Exec, ExecOptions, ExecReader, ExecWriter, PortConnection};
 pub use jobs::DeregisterOptions;
 pub use query::{QueryMeta, QueryOptions};
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use orch_api::JobSubmission;
 use orch_model::evaluation::{DesiredUpdates, Explanation};
-use orch_model::{AllocId, DeploymentId, EvalId, Evaluation, Job, JobKey, StateIndex};
+use orch_model::{
+    AllocId, DeploymentId, EvalId, Evaluation, HostVolume, HostVolumeId, Job, JobKey, Namespace, NodeId, StateIndex,
+};
 use serde_json::Value;
 
 /// A job to be stored.
@@ -151,6 +153,37 @@ pub struct ScaleJob {
     pub eval_id: EvalId,
     /// The index that the job must be at; `None` is "whatever".
     pub enforce_index: Option<StateIndex>,
+}
+
+/// A dynamic host volume to be made or taken over, or one that is there to be written anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutHostVolume {
+    /// The volume as it was asked for, checked; its node, where `node` names none, and its state are still open.
+    pub volume: HostVolume,
+    /// The node that it is to be on; `None` leaves the choice.
+    pub node: Option<NodeId>,
+    /// Whether it must be there already.
+    pub exists: bool,
+}
+
+/// What came of writing a dynamic host volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostVolumeWritten {
+    /// The volume as it is now.
+    pub volume: Arc<HostVolume>,
+    /// The index of the write.
+    pub index: StateIndex,
+}
+
+/// A dynamic host volume to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteHostVolume {
+    /// Which.
+    pub id: HostVolumeId,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Whether it goes although claims stand or its node does not answer.
+    pub force: bool,
 }
 
 /// What came of a write about a deployment.

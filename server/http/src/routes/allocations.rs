@@ -80,7 +80,7 @@ pub(crate) fn full(view: &dyn View, alloc: &Allocation) -> AllocationShape {
     AllocationShape::of(alloc, &node_name(view, alloc.node_id), view.eval(alloc.eval_id).as_deref())
 }
 
-fn node_name(view: &dyn View, node: NodeId) -> String {
+pub(crate) fn node_name(view: &dyn View, node: NodeId) -> String {
     view.node(node).map(|node| node.described.name.clone()).unwrap_or_default()
 }
 

@@ -1,19 +1,20 @@
 //! What the client part of an agent does with its allocations and says of its machine.
 
+use http::{HeaderValue, header};
 use orch_api::allocation::{ActionResponse, AllocRestartRequest, AllocSignalRequest};
 use orch_model::AllocId;
 
 use super::forward::{Place, for_alloc, for_node};
-use crate::Response;
 use crate::call::Call;
 use crate::error::Error;
 use crate::ids;
 use crate::local::RestartTarget;
+use crate::{Body, Response};
 
 /// `/v1/client/allocation/:id/:action`
 pub(crate) async fn allocation(call: Call, id: &str, action: &str) -> Result<Response, Error> {
     match action {
-        "stats" | "gc" => call.must_get()?,
+        "stats" | "gc" | "snapshot" => call.must_get()?,
         "restart" | "signal" => call.must_put()?,
         _ => return Err(Error::unknown_path()),
     }
@@ -39,6 +40,11 @@ pub(crate) async fn allocation(call: Call, id: &str, action: &str) -> Result<Res
             let task = Some(request.task.as_str()).filter(|task| !task.is_empty());
             local.signal(alloc, task, &request.signal).await?;
             call.answer(&ActionResponse::default())
+        }
+        "snapshot" => {
+            let mut response = Response::new(Body::from_stream(local.snapshot(alloc).await?));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+            Ok(response)
         }
         _ => {
             local.gc_alloc(alloc).await?;

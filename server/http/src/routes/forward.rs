@@ -12,7 +12,7 @@ use crate::local::LocalNode;
 use crate::{Response, ids};
 
 /// Says that a server chose this agent to answer, so that a request is not passed round in a circle.
-const FORWARDED: HeaderName = HeaderName::from_static("x-orch-forwarded");
+pub const FORWARDED: HeaderName = HeaderName::from_static("x-orch-forwarded");
 
 /// Who answers.
 pub(crate) enum Place {
@@ -59,14 +59,15 @@ pub(crate) async fn for_node(call: Call) -> Result<Place, Error> {
 }
 
 async fn pass_on(control: &dyn ControlPlane, node: NodeId, call: Call) -> Result<Place, Error> {
+    let upgrades = call.upgrades.clone();
     let mut request = call.into_request();
     request.headers_mut().insert(FORWARDED, HeaderValue::from_static("1"));
-    control.node_http(node, request).await.map(Place::Elsewhere)
+    upgrades.pass_on(request, |request| control.node_http(node, request)).await.map(Place::Elsewhere)
 }
 
 impl Call {
     /// Whether a server passed the request to this agent.
-    fn was_forwarded(&self) -> bool {
+    pub(crate) fn was_forwarded(&self) -> bool {
         self.has_header(&FORWARDED)
     }
 }
@@ -74,7 +75,10 @@ impl Call {
 /// Passes a request to a server.
 pub(crate) async fn tunnel(call: Call) -> Result<Response, Error> {
     match call.agent.local.clone() {
-        Some(local) => local.tunnel(call.into_request()).await,
+        Some(local) => {
+            let upgrades = call.upgrades.clone();
+            upgrades.pass_on(call.into_request(), |request| local.tunnel(request)).await
+        }
         None => Err(Error::internal("this agent is neither a server nor a client")),
     }
 }

@@ -8,7 +8,7 @@ use orch_api::job::{
 use orch_api::{AllocListStub, AllocMetric, Deployment, Evaluation};
 use orch_model::{JobKey, diff};
 
-use super::{allocations, deployments, evaluations, jobs, scaling, versions};
+use super::{allocations, deployments, evaluations, interactive, jobs, scaling, versions};
 use crate::Response;
 use crate::call::{Call, Verb};
 use crate::control::{DeregisterJob, Scope, Table};
@@ -31,6 +31,8 @@ pub(crate) async fn one(call: Call, rest: &str) -> Result<Response, Error> {
         Some((id, "submission")) => submission(call, id).await,
         Some((id, "plan")) => plan(call, id).await,
         Some((id, "evaluate")) => evaluate(call, id).await,
+        Some((id, "actions")) => interactive::actions(call, id).await,
+        Some((id, "action")) => interactive::action(call, id).await,
         Some(_) | None if rest.is_empty() => Err(Error::invalid("Missing job ID")),
         Some(_) | None => match call.verb {
             Verb::Get => get(call, rest).await,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use axum::response::IntoResponse as _;
 use http::{HeaderValue, header};
+use metrics_exporter_prometheus::PrometheusHandle;
 use orch_api::MetricsSummary;
 use orch_api::metrics::{GaugeValue, SampledValue};
 use orch_model::Timestamp;
@@ -22,7 +23,7 @@ pub(crate) fn all(call: &Call, started: Instant) -> Result<Response, Error> {
     match (call.params.get("format"), &call.agent.metrics) {
         ("prometheus", Some(handle)) => {
             let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            let mut response = ([(header::CONTENT_TYPE, content_type)], Body::from(handle.render())).into_response();
+            let mut response = ([(header::CONTENT_TYPE, content_type)], Body::from(rendered(call, handle))).into_response();
             response.extensions_mut().insert(Whole);
             Ok(response)
         }
@@ -30,7 +31,7 @@ pub(crate) fn all(call: &Call, started: Instant) -> Result<Response, Error> {
         ("" | "json", Some(handle)) => {
             let since_epoch = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
             let now = Timestamp(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX));
-            call.answer(&summary(&handle.render(), now, started.elapsed().as_secs_f64()))
+            call.answer(&summary(&rendered(call, handle), now, started.elapsed().as_secs_f64()))
         }
         ("" | "json", None) => Err(Error::new(
             Kind::NotImplemented,
@@ -38,6 +39,15 @@ pub(crate) fn all(call: &Call, started: Instant) -> Result<Response, Error> {
         )),
         (other, _) => Err(Error::invalid(format!("metrics have no format {other:?}: use \"prometheus\" or none"))),
     }
+}
+
+/// All of it as Prometheus reads it: what the recorder holds, then what each task uses, which comes and goes with the tasks.
+fn rendered(call: &Call, handle: &PrometheusHandle) -> String {
+    let mut text = handle.render();
+    if let Some(local) = &call.agent.local {
+        text.push_str(&local.task_metrics());
+    }
+    text
 }
 
 /// What `text`, which Prometheus would read, says as JSON, after so many seconds of life.

@@ -11,7 +11,8 @@ use crate::query;
 use crate::{ids, limits};
 
 /// The kinds of things that can be searched.
-const CONTEXTS: [&str; 7] = ["allocs", "deployment", "evals", "jobs", "namespaces", "node_pools", "nodes"];
+const CONTEXTS: [&str; 8] =
+    ["allocs", "deployment", "evals", "host_volumes", "jobs", "namespaces", "node_pools", "nodes"];
 
 /// `/v1/search`
 pub(crate) async fn prefix(mut call: Call) -> Result<Response, Error> {
@@ -30,7 +31,8 @@ pub(crate) async fn prefix(mut call: Call) -> Result<Response, Error> {
         "*" => None,
         name => Some(Namespace::new(name)),
     };
-    let scopes = [Table::Jobs, Table::Allocs, Table::Evals, Table::Deployments, Table::Nodes].map(Scope::Table);
+    let tables = [Table::Jobs, Table::Allocs, Table::Evals, Table::Deployments, Table::HostVolumes, Table::Nodes];
+    let scopes = tables.map(Scope::Table);
     query::enveloped(&call, &scopes, |view, meta| {
         let mut response = SearchResponse {
             index: meta.index.0,
@@ -96,6 +98,11 @@ impl Search<'_> {
                     self.view.deployments_between(DeploymentId::from_uuid(first), DeploymentId::from_uuid(last));
                 let here = found.iter().filter(|deployment| here(&deployment.job_key().namespace));
                 here.take(most).map(|deployment| deployment.id.to_string()).collect()
+            }
+            "host_volumes" => {
+                let volumes = self.view.host_volumes(self.namespace);
+                let found = volumes.iter().filter(|volume| (first..=last).contains(&volume.id.as_uuid()));
+                found.take(most).map(|volume| volume.id.to_string()).collect()
             }
             "nodes" => {
                 let nodes = self.view.nodes_between(NodeId::from_uuid(first), NodeId::from_uuid(last));

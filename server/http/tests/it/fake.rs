@@ -1,6 +1,7 @@
 //! A control plane in memory.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,20 +12,24 @@ use orch_api::{
     RaftConfiguration, ScalingEvent, TransferLeadership,
 };
 use orch_http::control::{
-    ChangeDeployment, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, Joined, LeadershipTarget,
-    NodeWritten, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability, StopAlloc,
-    Written,
+    ChangeDeployment, DeleteHostVolume, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, HostVolumeWritten,
+    Joined, LeadershipTarget, NodeWritten, PutHostVolume, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten,
+    SetAllocHealth, SetJobStability, StopAlloc, Written,
 };
 use orch_http::{Body, Consistency, ControlPlane, Error, Request, Response, Scope, Table, View};
 use orch_model::allocation::AllocHealth;
 use orch_model::deployment::{DeploymentReason, DeploymentStatus, Rollback};
 use orch_model::evaluation::{DesiredUpdates, Explanation};
+use orch_model::ids::VolumeClaimId;
 use orch_model::node::Eligibility;
 use orch_model::operator::SchedulerConfig;
+use orch_model::volume::{VolumeClaim, VolumeState};
 use orch_model::{AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Job, JobKey};
-use orch_model::{Namespace, Node, NodeId, StateIndex, Timestamp};
+use orch_model::{HostVolume, HostVolumeId, Namespace, Node, NodeId, StateIndex, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::fake_node::ask;
 
 /// All that is stored, and when each scope was last written.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +43,8 @@ pub struct State {
     pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
     pub scaling: BTreeMap<JobKey, BTreeMap<String, Vec<ScalingEvent>>>,
     pub nodes: BTreeMap<NodeId, Arc<Node>>,
+    pub volumes: BTreeMap<HostVolumeId, Arc<HostVolume>>,
+    pub claims: Vec<Arc<VolumeClaim>>,
     pub scheduler: Arc<SchedulerConfig>,
     pub written: BTreeMap<Scope, u64>,
 }
@@ -108,6 +115,18 @@ impl State {
         }
         deployment.modify_index = StateIndex(index);
         self.deployments.insert(deployment.id, Arc::new(deployment));
+    }
+
+    pub fn put_volume(&mut self, mut volume: HostVolume) -> HostVolumeWritten {
+        let index = StateIndex(self.wrote(vec![
+            Scope::Table(Table::HostVolumes),
+            Scope::Namespace(Table::HostVolumes, volume.namespace.clone()),
+            Scope::HostVolume(volume.id),
+        ]));
+        volume.modify_index = index;
+        let volume = Arc::new(volume);
+        self.volumes.insert(volume.id, volume.clone());
+        HostVolumeWritten { volume, index }
     }
 
     pub fn put_node(&mut self, mut node: Node) {
@@ -208,6 +227,18 @@ impl View for State {
     fn scaling_events(&self, key: &JobKey) -> BTreeMap<String, Vec<ScalingEvent>> {
         self.scaling.get(key).cloned().unwrap_or_default()
     }
+    fn host_volume(&self, id: HostVolumeId) -> Option<Arc<HostVolume>> {
+        self.volumes.get(&id).cloned()
+    }
+    fn host_volumes(&self, namespace: Option<&Namespace>) -> Vec<Arc<HostVolume>> {
+        self.volumes.values().filter(|volume| here(namespace, &volume.namespace)).cloned().collect()
+    }
+    fn allocs_of_host_volume(&self, volume: &HostVolume) -> Vec<Arc<Allocation>> {
+        self.allocs.values().filter(|alloc| alloc.node_id == volume.node_id).cloned().collect()
+    }
+    fn volume_claims(&self, namespace: Option<&Namespace>) -> Vec<Arc<VolumeClaim>> {
+        self.claims.iter().filter(|claim| here(namespace, &claim.job.namespace)).cloned().collect()
+    }
     fn node(&self, id: NodeId) -> Option<Arc<Node>> {
         self.nodes.get(&id).cloned()
     }
@@ -232,11 +263,18 @@ pub struct FakeControl {
     pub woken: Mutex<usize>,
     /// What was asked beyond what the state shows.
     pub asked: Mutex<Vec<String>>,
+    /// Where the agents of nodes are; one that is not here is answered for.
+    pub agents: Mutex<BTreeMap<NodeId, SocketAddr>>,
 }
 
 impl FakeControl {
     pub fn new(state: State) -> Arc<Self> {
-        Arc::new(Self { state: watch::Sender::new(Arc::new(state)), woken: Mutex::new(0), asked: Mutex::default() })
+        Arc::new(Self {
+            state: watch::Sender::new(Arc::new(state)),
+            woken: Mutex::new(0),
+            asked: Mutex::default(),
+            agents: Mutex::default(),
+        })
     }
 
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -431,6 +469,31 @@ impl ControlPlane for FakeControl {
     async fn evaluate_node(&self, _: NodeId) -> Result<NodeWritten, Error> {
         Err(Error::not_found("node not found"))
     }
+    async fn put_host_volume(&self, request: PutHostVolume) -> Result<HostVolumeWritten, Error> {
+        let PutHostVolume { mut volume, node, exists } = request;
+        self.ask(format!("put volume {} on {node:?}, which exists: {exists}", volume.name));
+        volume.node_id = node.unwrap_or(volume.node_id);
+        volume.state = VolumeState::Ready;
+        volume.host_path = format!("/volumes/{}", volume.id);
+        Ok(self.change(|state| state.put_volume(volume)))
+    }
+    async fn delete_host_volume(&self, request: DeleteHostVolume) -> Result<StateIndex, Error> {
+        self.ask(format!("delete volume {} of {}, forced: {}", request.id, request.namespace, request.force));
+        self.change(|state| match state.volumes.remove(&request.id) {
+            Some(_) => Ok(StateIndex(state.wrote(vec![Scope::Table(Table::HostVolumes)]))),
+            None => Err(Error::not_found("host volume not found")),
+        })
+    }
+    async fn delete_volume_claim(&self, id: VolumeClaimId) -> Result<StateIndex, Error> {
+        self.change(|state| {
+            let before = state.claims.len();
+            state.claims.retain(|claim| claim.id != id);
+            match state.claims.len() < before {
+                true => Ok(StateIndex(state.wrote(vec![Scope::Table(Table::VolumeClaims)]))),
+                false => Err(Error::not_found("volume claim not found")),
+            }
+        })
+    }
     async fn set_scheduler_config(
         &self,
         config: SchedulerConfig,
@@ -492,7 +555,11 @@ impl ControlPlane for FakeControl {
         if !self.state.borrow().nodes.contains_key(&node) {
             return Err(Error::not_found("No path to node"));
         }
-        Ok(Response::new(Body::from(format!("node {node} answers {}", request.uri()))))
+        let agent = self.agents.lock().unwrap().get(&node).copied();
+        match agent {
+            Some(agent) => ask(agent, request).await,
+            None => Ok(Response::new(Body::from(format!("node {node} answers {}", request.uri())))),
+        }
     }
     async fn health(&self) -> PartHealth {
         PartHealth::well()

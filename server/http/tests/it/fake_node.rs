@@ -1,21 +1,32 @@
 //! A local node in memory.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use hyper_util::rt::TokioIo;
 use orch_api::{AllocResourceUsage, Blob, FileInfo, HostStats, NodeMetadata, PartHealth, StreamFrame};
-use orch_http::local::{ByteStream, FrameStream, LogRequest, Position, RestartTarget};
+use orch_http::local::{
+    ByteStream, Connection, ExecRequest, ExecSession, FrameStream, LogRequest, PortRequest, Position, RestartTarget,
+};
 use orch_http::{Body, Error, Kind, LocalNode, Request, Response};
 use orch_model::{AllocId, NodeId};
+
+use super::fake_task::FakeTask;
 
 /// A client with one allocation, whose one file is `alloc/logs/app.stdout.0`.
 pub struct FakeNode {
     pub id: NodeId,
     pub alloc: AllocId,
     pub healthy: bool,
+    /// Its task `app`.
+    pub task: FakeTask,
+    /// The server that it has a session with; without one it answers itself.
+    pub server: Option<SocketAddr>,
 }
 
 const FILE: &[u8] = b"hello\n";
@@ -94,6 +105,18 @@ impl LocalNode for FakeNode {
     async fn signal(&self, _: AllocId, _: Option<&str>, _: &str) -> Result<(), Error> {
         Ok(())
     }
+    async fn exec(&self, alloc: AllocId, request: ExecRequest) -> Result<ExecSession, Error> {
+        self.check(alloc, "")?;
+        self.task.exec(&request)
+    }
+    async fn connect_port(&self, alloc: AllocId, request: PortRequest) -> Result<Connection, Error> {
+        self.check(alloc, "")?;
+        self.task.connect(&request)
+    }
+    async fn snapshot(&self, alloc: AllocId) -> Result<ByteStream, Error> {
+        self.check(alloc, "")?;
+        Ok(stream::iter([Ok(Bytes::from_static(b"a tar ")), Ok(Bytes::from_static(b"archive"))]).boxed())
+    }
     async fn gc_alloc(&self, _: AllocId) -> Result<(), Error> {
         Ok(())
     }
@@ -110,12 +133,27 @@ impl LocalNode for FakeNode {
         vec!["127.0.0.1:4647".into()]
     }
     async fn tunnel(&self, request: Request) -> Result<Response, Error> {
-        Ok(Response::new(Body::from(format!("a server answers {}", request.uri()))))
+        match self.server {
+            Some(server) => ask(server, request).await,
+            None => Ok(Response::new(Body::from(format!("a server answers {}", request.uri())))),
+        }
     }
     async fn health(&self) -> PartHealth {
         if self.healthy { PartHealth::well() } else { PartHealth::unwell("no known servers") }
     }
+    fn task_metrics(&self) -> Arc<str> {
+        "# TYPE nomad_client_allocs_memory_rss gauge\nnomad_client_allocs_memory_rss{task=\"app\"} 4096\n".into()
+    }
+
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         BTreeMap::new()
     }
+}
+
+/// Sends a request to another agent, over a connection that may switch protocols.
+pub async fn ask(agent: SocketAddr, request: Request) -> Result<Response, Error> {
+    let stream = tokio::net::TcpStream::connect(agent).await.unwrap();
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(driver.with_upgrades());
+    Ok(sender.send_request(request).await.unwrap().map(Body::new))
 }

@@ -4,18 +4,22 @@
 
 mod fake;
 mod fake_node;
+mod fake_task;
 
 mod blocking;
 mod client;
 mod deployments;
+mod interactive;
 mod malformed;
 mod operator;
 mod reads;
 mod routing;
 mod scaling;
 mod versions;
+mod volumes;
 mod writes;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,6 +38,7 @@ use uuid::Uuid;
 
 use fake::{FakeControl, State};
 use fake_node::FakeNode;
+use fake_task::FakeTask;
 
 /// The body and head of an answer.
 struct Answer {
@@ -156,6 +161,12 @@ fn small_cluster() -> Arc<FakeControl> {
     FakeControl::new(state)
 }
 
+/// The client that runs the first of the allocations, with a session with `server`.
+fn node_behind(server: Option<SocketAddr>) -> FakeNode {
+    let (id, alloc) = (NodeId::from_uuid(uuid(2)), AllocId::from_uuid(uuid(1)));
+    FakeNode { id, alloc, healthy: true, task: FakeTask::default(), server }
+}
+
 fn small_node() -> Arc<FakeNode> {
-    Arc::new(FakeNode { id: NodeId::from_uuid(uuid(2)), alloc: AllocId::from_uuid(uuid(1)), healthy: true })
+    Arc::new(node_behind(None))
 }

@@ -3,12 +3,11 @@ use std::sync::Arc;
 use http::Method;
 use http_body_util::BodyExt as _;
 use orch_http::Body;
-use orch_model::{AllocId, NodeId};
 use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::fake_node::FakeNode;
-use super::{get, job, put, router, send, small_cluster, small_node, uuid};
+use super::{get, job, node_behind, put, router, send, small_cluster, small_node, uuid};
 
 #[tokio::test]
 async fn an_allocation_of_this_machine_is_answered_here() {
@@ -65,7 +64,7 @@ async fn what_a_server_passed_on_is_never_sent_back() {
 
 #[tokio::test]
 async fn an_agent_that_is_not_well_says_so_with_its_status() {
-    let sick = FakeNode { id: NodeId::from_uuid(uuid(2)), alloc: AllocId::from_uuid(uuid(1)), healthy: false };
+    let sick = FakeNode { healthy: false, ..node_behind(None) };
     let router = router(Some(small_cluster()), Some(Arc::new(sick)));
     let answer = get(&router, "/v1/agent/health").await;
     assert_eq!(answer.status, 500);

@@ -26,6 +26,9 @@ use crate::rank::SpreadRule;
 /// The reason that is counted for nodes ruled out because another allocation is there.
 pub(crate) const DISTINCT_HOSTS: &str = "distinct_hosts";
 
+/// The reason that is counted for nodes that do not have the host volumes which a group asks for.
+pub(crate) const MISSING_VOLUMES: &str = "missing compatible host volumes";
+
 /// What a group demands of a node.
 #[derive(Debug)]
 pub(crate) struct GroupRules {
@@ -45,6 +48,8 @@ pub(crate) struct GroupRules {
     pub(crate) is_sticky: bool,
     /// Whether a task may use more memory than it reserves, where the cluster allows that.
     pub(crate) has_memory_max: bool,
+    /// Whether each instance asks for host volumes of its own.
+    pub(crate) has_own_volumes: bool,
     pool: String,
     datacenters: Vec<String>,
     checks: Vec<Check>,
@@ -110,6 +115,7 @@ impl GroupRules {
                 .iter()
                 .filter_map(|task| task.resources.as_ref())
                 .any(|resources| resources.memory_max_mb != 0),
+            has_own_volumes: group.has_own_volumes(),
             pool: job.node_pool.clone(),
             datacenters: job.datacenters.clone(),
             checks: Vec::new(),

@@ -1,11 +1,13 @@
 //! What one node would score with one more allocation, or what is in its way.
 
+use orch_model::Allocation;
 use orch_model::allocation::AllocPort;
 use orch_model::operator::Algorithm;
 use orch_model::plan::Misfit;
 use orch_model::units::{Mhz, Usage};
+use orch_model::volume::VolumeAsk;
 use orch_state::NodeRow;
-use orch_state::fits::{Asked, fits_space};
+use orch_state::fits::{Asked, fits_space, fits_volumes};
 use smallvec::SmallVec;
 
 use super::round::Round;
@@ -21,6 +23,8 @@ pub(super) struct Terms<'a> {
     pub(super) handed_over: Usage,
     pub(super) handed_over_ports: &'a [AllocPort],
     pub(super) handed_over_cores: &'a [u16],
+    /// The allocation that hands over.
+    pub(super) predecessor: Option<&'a Allocation>,
     /// Whether an allocation of the group leaves the node.
     pub(super) leaves: bool,
     pub(super) is_penalised: bool,
@@ -86,7 +90,19 @@ pub(super) fn room(
     if !rules.ask.ports.is_empty() {
         statics_fit(&rules.ask.ports, &held(row, delta, terms))?;
     }
+    if !round.volumes.is_empty() {
+        volumes_fit(round.volumes, row, delta, terms)?;
+    }
     Ok((used, usage))
+}
+
+/// Whether the host volumes are there and free.
+fn volumes_fit(volumes: &[VolumeAsk], row: &NodeRow, delta: Option<&Delta>, terms: &Terms<'_>) -> Result<(), Obstacle> {
+    let handed_over: Vec<_> = terms.predecessor.iter().flat_map(|old| old.host_volumes()).collect();
+    let asked = Asked { volumes, handed_over_volumes: &handed_over, ..Asked::default() };
+    let (come, go) = delta.map_or((&[][..], &[][..]), |delta| (&delta.volumes, &delta.released_volumes));
+    let planned = come.iter().map(|ask| (ask, true)).chain(go.iter().map(|ask| (ask, false)));
+    fits_volumes(row, &asked, planned).map_err(|_| Obstacle::Volumes)
 }
 
 /// What an allocation takes on a node: whole cores count for what they can do there.

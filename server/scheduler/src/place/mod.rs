@@ -8,12 +8,14 @@ use orch_model::operator::Algorithm;
 use orch_model::plan::{Placement, Stop};
 use orch_model::seed::Seed;
 use orch_model::units::Usage;
+use orch_model::volume::VolumeAsk;
 use orch_model::{AllocId, Allocation, Job, NodeId};
 use orch_state::State;
+use orch_state::fits::has_volume;
 use smallvec::SmallVec;
 
 use crate::explain::{Obstacle, Tally};
-use crate::feasible::{GroupRules, NO_CLASS, NodeTable, Verdict};
+use crate::feasible::{GroupRules, MISSING_VOLUMES, NO_CLASS, NodeTable, Verdict};
 use crate::memo::Feasibility;
 use crate::overlay::Overlay;
 use crate::ports::assign;
@@ -128,8 +130,10 @@ impl<'a> Placer<'a> {
         let Some(place) = self.state.usage().place_of(&alloc.node_id) else { return false };
         let class = self.table.class_of.get(place.0 as usize).copied().unwrap_or(NO_CLASS);
         let feasible = verdicts.get(class as usize).is_some_and(|verdict| *verdict == Verdict::Feasible);
+        let row = self.state.usage().at(place);
+        let has_volumes = alloc.host_volumes().all(|ask| row.is_some_and(|row| has_volume(row, &ask).is_ok()));
         let node = self.state.node(&alloc.node_id);
-        feasible && node.is_some_and(|node| rules.objection_to(node).is_none())
+        feasible && has_volumes && node.is_some_and(|node| rules.objection_to(node).is_none())
     }
 
     /// Finds nodes for what a group wants, and adds to `result` what became of it.
@@ -140,11 +144,30 @@ impl<'a> Placer<'a> {
         wanted: Vec<Wanted<'a>>,
         result: &mut Placed<'a>,
     ) {
-        if wanted.is_empty() {
-            return;
+        let Some(spec) = self.job.task_groups.get(usize::from(group)).filter(|_| !wanted.is_empty()) else { return };
+        let key = self.job.key();
+        if known.rules.has_own_volumes {
+            for want in wanted {
+                let volumes = self.state.volume_asks(&key, spec, want.index);
+                self.place_alike(group, known, &volumes, vec![want], result);
+            }
+        } else {
+            let volumes = self.state.volume_asks(&key, spec, 0);
+            self.place_alike(group, known, &volumes, wanted, result);
         }
+    }
+
+    /// Finds nodes for allocations of a group that ask for the same host volumes.
+    fn place_alike(
+        &mut self,
+        group: u16,
+        known: &Feasibility,
+        volumes: &[VolumeAsk],
+        wanted: Vec<Wanted<'a>>,
+        result: &mut Placed<'a>,
+    ) {
         let table = Arc::clone(&self.table);
-        let mut round = Round::new(group, known, &self.ledger, &table.class_of);
+        let mut round = Round::new(group, known, volumes, &self.ledger, &table.class_of);
         round.spreads.refresh();
         let is_short = shortcut::suits(&round, self.algorithm, &wanted);
         let (candidates, tally) = self.scan(&round, known, is_short);
@@ -206,6 +229,10 @@ impl<'a> Placer<'a> {
                 && let Some(reason) = row.node.as_deref().and_then(|node| known.rules.objection_to(node))
             {
                 tally.filter(*class, reason);
+                continue;
+            }
+            if !round.volumes.iter().all(|ask| has_volume(row, ask).is_ok()) {
+                tally.filter(*class, MISSING_VOLUMES);
                 continue;
             }
             let mut candidate = Candidate::new(row, place, *class, known.traits.spread_group(place, *class));
@@ -340,6 +367,7 @@ impl<'a> Placer<'a> {
                 terms.handed_over = previous.usage;
                 terms.handed_over_ports = &previous.ports;
                 terms.handed_over_cores = &previous.cores;
+                terms.predecessor = Some(previous);
             }
             if hands_over || leaves || rules.is_sticky {
                 special.push((number, terms));
@@ -436,12 +464,15 @@ impl<'a> Placer<'a> {
             delta.released.extend(terms.handed_over_ports.iter().map(|port| (port.address, port.value)));
             delta.cores.extend_from_slice(&cores);
             delta.released_cores.extend_from_slice(terms.handed_over_cores);
+            delta.volumes.extend(round.volumes.iter().filter(|ask| !ask.read_only).cloned());
+            delta.released_volumes.extend(terms.predecessor.iter().flat_map(|old| old.host_volumes()));
             delta.join(round.group);
         }
         round.join(spot, true);
         self.has_freed |= !terms.handed_over.fits_in(usage)
             || !terms.handed_over_ports.is_empty()
-            || !terms.handed_over_cores.is_empty();
+            || !terms.handed_over_cores.is_empty()
+            || terms.predecessor.is_some_and(|old| old.host_volumes().next().is_some());
         if let (Some(previous), Some(reason)) = (want.previous, want.stop_previous) {
             self.has_freed |= rules.distinct.is_some() || !rules.properties.is_empty();
             self.stops.push(Stop { alloc_id: previous.id, reason, client_status: None });

@@ -1,5 +1,7 @@
 //! What is counted over the job's allocations while one group is placed.
 
+use orch_model::volume::VolumeAsk;
+
 use crate::feasible::{GroupRules, Traits};
 use crate::memo::Feasibility;
 use crate::rank::{Ledger, Limits, Ranking, Spreads};
@@ -12,6 +14,8 @@ pub(super) struct Round<'r> {
     pub(super) traits: &'r Traits,
     pub(super) spreads: Spreads<'r>,
     pub(super) limits: Limits<'r>,
+    /// The host volumes that each of its allocations asks for.
+    pub(super) volumes: &'r [VolumeAsk],
 }
 
 /// Where an allocation is: the node's row and its class.
@@ -23,13 +27,20 @@ pub(super) struct Spot {
 
 impl<'r> Round<'r> {
     /// A round for `group`, with the allocations that the ledger knows of.
-    pub(super) fn new(group: u16, known: &'r Feasibility, ledger: &Ledger, class_of: &[u32]) -> Self {
+    pub(super) fn new(
+        group: u16,
+        known: &'r Feasibility,
+        volumes: &'r [VolumeAsk],
+        ledger: &Ledger,
+        class_of: &[u32],
+    ) -> Self {
         let mut round = Self {
             group,
             rules: &known.rules,
             traits: &known.traits,
             spreads: Spreads::new(&known.rules.spreads, &known.traits),
             limits: Limits::new(&known.rules, &known.traits),
+            volumes,
         };
         if round.spreads.is_empty() && round.limits.is_empty() {
             return round;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use orch_model::units::Usage;
+use orch_model::volume::VolumeAsk;
 use orch_state::NodeRow;
 use smallvec::SmallVec;
 
@@ -29,6 +30,10 @@ pub(crate) struct Delta {
     pub(crate) cores: SmallVec<[u16; 4]>,
     /// The cores that predecessors hand over to them.
     pub(crate) released_cores: SmallVec<[u16; 4]>,
+    /// The host volumes that placements write to.
+    pub(crate) volumes: Vec<VolumeAsk>,
+    /// The host volumes that predecessors hand over to them.
+    pub(crate) released_volumes: Vec<VolumeAsk>,
     /// How many allocations of the job there will be, per group.
     live: SmallVec<[(u16, u32); 1]>,
 }
@@ -44,6 +49,8 @@ impl Delta {
             released: SmallVec::new(),
             cores: SmallVec::new(),
             released_cores: SmallVec::new(),
+            volumes: Vec::new(),
+            released_volumes: Vec::new(),
             live: SmallVec::new(),
         }
     }

@@ -10,6 +10,7 @@ use orch_model::node::NodeAddress;
 use orch_model::plan::{Placement, Plan};
 use orch_model::seed::Seed;
 use orch_model::units::Usage;
+use orch_model::volume::VolumeAsk;
 use orch_model::{AllocId, Allocation, Job, Node, NodeId};
 use orch_state::State;
 
@@ -24,6 +25,7 @@ struct Holder {
     usage: Usage,
     ports: Vec<AllocPort>,
     cores: Vec<u16>,
+    volumes: Vec<VolumeAsk>,
 }
 
 /// One placement being checked.
@@ -33,6 +35,7 @@ struct Question<'q> {
     group: &'q str,
     plan: &'q Plan,
     previous: Option<&'q Arc<Allocation>>,
+    volumes: &'q [VolumeAsk],
 }
 
 /// The cluster as the placements of a plan find it, one after the other.
@@ -54,7 +57,8 @@ pub fn check(state: &State, overlay: &Overlay, seed: Seed, plan: &Plan) -> Resul
         let group = job.task_groups.get(usize::from(placement.group)).ok_or("there is no such group")?;
         let rules = GroupRules::compile(job, group).map_err(|error| error.to_string())?;
         let previous = placement.previous.and_then(|id| state.alloc(&id));
-        let question = Question { rules: &rules, group: &group.name, plan, previous };
+        let volumes = state.volume_asks(&job.key(), group, placement.index);
+        let question = Question { rules: &rules, group: &group.name, plan, previous, volumes: &volumes };
         let best = cluster.best(&question);
         let name = format!("{}[{}]", group.name, placement.index);
         if best.map(|(_, node)| node) != Some(placement.node_id) {
@@ -64,7 +68,7 @@ pub fn check(state: &State, overlay: &Overlay, seed: Seed, plan: &Plan) -> Resul
         if !cores.starts_with(&placement.cores) || placement.cores.len() != rules.ask.cores as usize {
             return Err(format!("{name} got the cores {:?} of {cores:?}", placement.cores));
         }
-        cluster.commit(&group.name, plan, placement);
+        cluster.commit(&group.name, plan, placement, volumes);
     }
     cluster.check_rest(job, plan)
 }
@@ -73,8 +77,13 @@ impl<'a> Cluster<'a> {
     fn new(state: &'a State, overlay: &Overlay, seed: Seed, job: &Job, plan: &Plan) -> Self {
         let mut cluster = Self { state, seed, holders: BTreeMap::new(), live: BTreeMap::new() };
         for alloc in state.allocs().filter(|alloc| alloc.holds_resources()) {
-            let holder =
-                Holder { id: alloc.id, usage: alloc.usage, ports: alloc.ports.to_vec(), cores: alloc.cores.to_vec() };
+            let holder = Holder {
+                id: alloc.id,
+                usage: alloc.usage,
+                ports: alloc.ports.to_vec(),
+                cores: alloc.cores.to_vec(),
+                volumes: alloc.host_volumes().collect(),
+            };
             cluster.holders.entry(alloc.node_id).or_default().push(holder);
         }
         for item in overlay.pending(state) {
@@ -85,7 +94,8 @@ impl<'a> Cluster<'a> {
                 ignore_collision: false,
             };
             let ports = item.ports.iter().map(port).collect();
-            let holder = Holder { id: AllocId::default(), usage: item.usage, ports, cores: item.cores.to_vec() };
+            let (cores, volumes) = (item.cores.to_vec(), Vec::new());
+            let holder = Holder { id: AllocId::default(), usage: item.usage, ports, cores, volumes };
             cluster.holders.entry(item.node).or_default().push(holder);
         }
         let replaced = |id: &AllocId| plan.placements.iter().any(|placement| placement.previous == Some(*id));
@@ -184,7 +194,7 @@ impl<'a> Cluster<'a> {
 
     /// The final score of a node; `None` if it has no room.
     fn score(&self, question: &Question<'_>, node: &Node) -> Option<Total> {
-        let Question { rules, group, plan, previous } = *question;
+        let Question { rules, group, plan, previous, volumes } = *question;
         let leaving = self.leaving(question);
         let others = || self.live.iter().filter(|(id, (_, at))| *at == node.id && Some(**id) != leaving);
         let collisions = others().filter(|(_, (other, _))| other == group).count();
@@ -199,6 +209,9 @@ impl<'a> Cluster<'a> {
         let handing_over = self.handing_over(question, node);
         let holders = self.holders.get(&node.id).map_or(&[][..], Vec::as_slice);
         let (theirs, taken_over): (Vec<_>, Vec<_>) = holders.iter().partition(|holder| Some(holder.id) != handing_over);
+        if !volumes.iter().all(|ask| self.has_volume(node, ask, &theirs)) {
+            return None;
+        }
         let resources = &node.described.resources;
         let mut asked = rules.ask.usage;
         asked.cpu.0 += rules.ask.cores * (resources.cpu.0 / resources.total_cores.max(1));
@@ -219,7 +232,20 @@ impl<'a> Cluster<'a> {
         Some(Scores { affinity, spread, ..Scores::new(fit, collisions, rules.count, is_penalised) }.total())
     }
 
-    fn commit(&mut self, group: &str, plan: &Plan, placement: &Placement) {
+    /// Whether a host volume is on a node, in the way that is asked for, and not in the way of `theirs`.
+    fn has_volume(&self, node: &Node, ask: &VolumeAsk, theirs: &[&Holder]) -> bool {
+        let configured = node.described.host_volumes.get(&ask.source).filter(|volume| volume.id.is_none());
+        if let Some(configured) = configured {
+            return ask.read_only >= configured.read_only && ask.claimed.is_none();
+        }
+        let mut dynamic = self.state.host_volumes_of_node(&node.id);
+        let is_there = dynamic.any(|volume| volume.name == ask.source && volume.allows(ask));
+        let mut writers = theirs.iter().flat_map(|holder| &holder.volumes).filter(|other| other.source == ask.source);
+        let in_the_way = |other: &VolumeAsk| !other.read_only && (ask.is_single_writer() || other.is_single_writer());
+        is_there && (ask.read_only || !writers.any(in_the_way))
+    }
+
+    fn commit(&mut self, group: &str, plan: &Plan, placement: &Placement, volumes: Vec<VolumeAsk>) {
         let holders = self.holders.entry(placement.node_id).or_default();
         if let Some(previous) = placement.previous {
             let ends = plan.stops.iter().any(|stop| stop.alloc_id == previous)
@@ -230,7 +256,7 @@ impl<'a> Cluster<'a> {
             }
         }
         let (ports, cores) = (placement.ports.to_vec(), placement.cores.to_vec());
-        holders.push(Holder { id: placement.alloc_id, usage: placement.usage, ports, cores });
+        holders.push(Holder { id: placement.alloc_id, usage: placement.usage, ports, cores, volumes });
         self.live.insert(placement.alloc_id, (group.to_owned(), placement.node_id));
     }
 
@@ -240,8 +266,13 @@ impl<'a> Cluster<'a> {
         for (name, queued) in outcome.iter().flat_map(|outcome| &outcome.queued) {
             let Some(group) = job.group(name).filter(|_| *queued > 0 && !job.all_at_once) else { continue };
             let rules = GroupRules::compile(job, group).map_err(|error| error.to_string())?;
+            // Where each instance has volumes of its own, it is not known here which of them are queued.
+            if rules.has_own_volumes {
+                continue;
+            }
+            let volumes = self.state.volume_asks(&job.key(), group, 0);
             let room = self.state.nodes().find(|node| {
-                let question = Question { rules: &rules, group: name, plan, previous: None };
+                let question = Question { rules: &rules, group: name, plan, previous: None, volumes: &volumes };
                 node.is_ready() && rules.accepts(node) && self.score(&question, node).is_some()
             });
             if let Some(node) = room.filter(|_| rules.distinct.is_none() && rules.properties.is_empty()) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use orch_model::allocation::StopReason;
 use orch_model::evaluation::{EvalOutcome, Evaluation};
+use orch_model::volume::VolumeClaim;
 use orch_model::{Allocation, JobKey};
 use orch_scheduler::Decision;
 
@@ -36,6 +37,19 @@ pub(crate) fn failures(world: &World, alloc: &Allocation) -> Vec<String> {
     };
     let lines: Vec<_> = alloc.reschedules.iter().map(failure).collect();
     if lines.is_empty() { vec!["no failures".into()] } else { lines }
+}
+
+/// Which instances have a claim on which node's volume.
+pub(crate) fn claims(world: &World) -> Vec<String> {
+    let claim = |claim: &VolumeClaim| {
+        let volume = world.state.host_volume(&claim.volume_id).unwrap();
+        let alloc = world.state.alloc(&claim.alloc_id).unwrap();
+        let is_there = alloc.node_id == volume.node_id;
+        let place = if is_there { "where it is" } else { "elsewhere" };
+        format!("{}[{}] claims {:?}, {place}", claim.group, claim.index, claim.volume_name)
+    };
+    let lines: Vec<_> = world.state.volume_claims().map(|known| claim(known)).collect();
+    if lines.is_empty() { vec!["no claims".into()] } else { lines }
 }
 
 /// Processes an evaluation; what came of it.

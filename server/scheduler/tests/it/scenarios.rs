@@ -10,14 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orch_model::allocation::ClientStatus;
-use orch_model::job::{Constraint, DisconnectStrategy, Operator, Port, ReschedulePolicy, UpdateStrategy};
-use orch_model::node::NodeStatus;
+use orch_model::job::{
+    Constraint, DisconnectStrategy, Operator, Port, ReschedulePolicy, UpdateStrategy, VolumeRequest,
+};
+use orch_model::node::{NodeDescription, NodeStatus, NodeVolume};
 use orch_model::testing::{job, node};
 use orch_model::time::Nanos;
+use orch_model::volume::AccessMode;
 use orch_model::{Allocation, Job, JobKey, NodeId};
 use orch_state::commands::{DeploymentChange, DeploymentFailure};
 
-use crate::answers::{deployment, failures, processed};
+use crate::answers::{claims, deployment, failures, processed};
 use crate::world::World;
 
 #[test]
@@ -114,6 +117,8 @@ impl Script {
             }
             ("deployment", [id]) => return deployment(world, &key(id)),
             ("failures", [name]) => return failures(world, &named(world, name)),
+            ("volume", [name, number, modes @ ..]) => world.make_volume(name, number.parse().unwrap(), modes),
+            ("claims", []) => return claims(world),
             ("clients", []) => world.clients_obey(),
             ("wait", [time]) => world.wait(time.parse().unwrap()),
             ("unblock", []) => {
@@ -151,11 +156,18 @@ fn register_node(world: &mut World, number: u32, settings: &[&str]) {
             "dc" => described.datacenter = value.into(),
             "pool" => described.node_pool = value.into(),
             "class" => described.node_class = value.into(),
+            "volume" => add_volume(&mut described, value, false),
+            "read-only-volume" => add_volume(&mut described, value, true),
             "without" => drop(described.drivers.remove(value)),
             _ => drop(described.meta.insert(key.strip_prefix("meta.").unwrap().into(), value.into())),
         }
     }
     world.register_node(number, described);
+}
+
+fn add_volume(described: &mut NodeDescription, name: &str, read_only: bool) {
+    let volume = NodeVolume { path: format!("/srv/{name}"), read_only, id: None };
+    described.host_volumes.insert(name.into(), volume);
 }
 
 fn blank(id: &str) -> Job {
@@ -193,6 +205,26 @@ fn set(mut job: Job, setting: &str) -> Job {
             group.networks =
                 vec![orch_model::job::NetworkResource { reserved_ports: vec![port], ..Default::default() }];
         }
+        "volume" => {
+            let (source, options) = value.split_once(':').unwrap_or((value, ""));
+            let options: Vec<_> = options.split('+').collect();
+            let read_only = options.contains(&"ro");
+            let modes = AccessMode::ALL.map(AccessMode::as_str);
+            let mode = modes.into_iter().find(|mode| options.iter().any(|option| mode.ends_with(option)));
+            let request = VolumeRequest {
+                name: source.into(),
+                r#type: "host".into(),
+                source: source.into(),
+                read_only,
+                sticky: options.contains(&"sticky"),
+                per_alloc: options.contains(&"per_alloc"),
+                access_mode: mode.unwrap_or(VolumeRequest::default_access(read_only).as_str()).into(),
+                attachment_mode: "file-system".into(),
+                ..VolumeRequest::default()
+            };
+            group.volumes.insert(source.into(), request);
+        }
+        "no-volumes" => group.volumes.clear(),
         "max_parallel" => {
             group.update.get_or_insert_with(UpdateStrategy::default).max_parallel = Some(value.parse().unwrap());
             group.update.as_mut().unwrap().progress_deadline = Some(Nanos::from_secs(600));

@@ -6,16 +6,18 @@ use orch_model::allocation::{AllocUpdate, ClientStatus, StopReason, TaskState};
 use orch_model::evaluation::{EvalStatus, Evaluation, Trigger};
 use orch_model::ids::RaftId;
 use orch_model::job::{JobType, TaskGroup, UpdateStrategy};
-use orch_model::node::{NodeDescription, NodeStatus};
+use orch_model::node::{NodeDescription, NodeStatus, NodeVolume};
 use orch_model::plan::{Plan, PlanResult};
 use orch_model::seed::Seed;
+use orch_model::testing::host_volume;
 use orch_model::time::Nanos;
-use orch_model::{AllocId, Allocation, EvalId, Job, JobKey, NodeId, Timestamp};
+use orch_model::volume::{AccessMode, VolumeCapability, VolumeState};
+use orch_model::{AllocId, Allocation, EvalId, HostVolume, HostVolumeId, Job, JobKey, NodeId, Timestamp};
 use orch_scheduler::rank::oracle;
 use orch_scheduler::{Decision, Memo, Overlay, Request, schedule};
 use orch_state::commands::{
     ApplyPlans, ChangeDeployment, DeploymentChange, DeregisterJob, NodeTransition, NodeTransitions, PutEvals,
-    RegisterJob, RegisterNode, RescheduleAllocs, StopAlloc, UpdateAllocs,
+    PutHostVolume, RegisterJob, RegisterNode, RescheduleAllocs, StopAlloc, UpdateAllocs,
 };
 use orch_state::{Applied, Command, Entry, RULES, Reply, State, apply, invariants};
 use uuid::Uuid;
@@ -65,6 +67,30 @@ impl World {
             server: RaftId(1),
             seed,
         }));
+    }
+
+    /// A dynamic volume of a node that can be used in the modes whose names end so.
+    pub(crate) fn make_volume(&mut self, name: &str, number: u32, modes: &[&str]) {
+        let capability = |mode: &&str| {
+            let access = AccessMode::ALL.into_iter().find(|access| access.as_str().ends_with(mode)).unwrap();
+            VolumeCapability { access, ..VolumeCapability::default() }
+        };
+        let volume = HostVolume {
+            id: HostVolumeId::from_uuid(self.ids.uuid()),
+            node_id: node_id(number),
+            capabilities: modes.iter().map(capability).collect(),
+            ..host_volume(0, name)
+        };
+        for state in [VolumeState::Pending, VolumeState::Ready] {
+            let volume = HostVolume { state, ..volume.clone() };
+            let made = self.apply(Command::PutHostVolume(Box::new(PutHostVolume { volume })));
+            assert_eq!(made.reply, Reply::Done);
+        }
+        let node = self.state.node(&node_id(number)).unwrap().clone();
+        let mut description = (*node.described).clone();
+        let listed = NodeVolume { path: volume.host_path.clone(), read_only: false, id: Some(volume.id) };
+        description.host_volumes.insert(name.into(), listed);
+        self.register_node(number, description);
     }
 
     pub(crate) fn return_node(&mut self, number: u32) {

@@ -191,6 +191,10 @@ fn update_in_place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>) {
         let mut alloc = (*old).clone();
         alloc.job = Arc::clone(job);
         alloc.group = update.group;
+        if !alloc.host_volumes().eq(old.host_volumes()) {
+            // Whether other volumes are free was not asked: such a change replaces the allocation.
+            continue;
+        }
         alloc.eval_id = plan.eval_id;
         let deployment = active(tx, plan, update.deployment);
         if alloc.deployment_id != deployment {
@@ -209,7 +213,14 @@ fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) ->
     let handing_over = previous
         .as_ref()
         .filter(|old| old.node_id == placement.node_id && old.desired.is_stop() && old.holds_resources());
-    let asked = Asked::of(placement, handing_over.map(Arc::as_ref));
+    let group = job.task_groups.get(usize::from(placement.group));
+    let volumes = group.map(|group| tx.state.volume_asks(&plan.job.job, group, placement.index)).unwrap_or_default();
+    let taken_over: Vec<_> = handing_over.iter().flat_map(|old| old.host_volumes()).collect();
+    let asked = Asked {
+        volumes: &volumes,
+        handed_over_volumes: &taken_over,
+        ..Asked::of(placement, handing_over.map(Arc::as_ref))
+    };
     let row = tx.state.usage().row(&placement.node_id).ok_or(Misfit::NodeGone)?;
     fits(row, &asked)?;
     let hands_over = handing_over.is_some();
@@ -223,11 +234,13 @@ fn place(tx: &mut Tx<'_>, plan: &Plan, job: &Arc<Job>, placement: &Placement) ->
     }
     let mut alloc = new_alloc(plan, job, placement);
     alloc.deployment_id = active(tx, plan, placement.deployment);
+    tx.claim_volumes(&alloc, &volumes);
     tx.put_alloc(alloc, true);
     if let Some(previous) = previous.filter(|_| hands_over)
         && !(previous.usage.fits_in(placement.usage)
             && previous.ports == placement.ports
-            && previous.cores == placement.cores)
+            && previous.cores == placement.cores
+            && taken_over.iter().all(|old| volumes.iter().any(|new| new.source == old.source)))
         && let Some(node) = tx.state.node(&placement.node_id)
     {
         // What the successor does not need is free for others.

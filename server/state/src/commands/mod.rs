@@ -18,6 +18,7 @@ mod check_digest;
 mod cluster;
 mod deregister_job;
 mod evals;
+mod host_volumes;
 mod job_versions;
 mod nodes;
 mod reap;
@@ -38,6 +39,7 @@ pub use check_digest::CheckDigest;
 pub use cluster::{FormCluster, RaiseVersion};
 pub use deregister_job::DeregisterJob;
 pub use evals::{EvaluateJob, PutEvals};
+pub use host_volumes::{DeleteHostVolume, DeleteStep, DeleteVolumeClaim, PutHostVolume};
 pub use job_versions::{RevertJob, SetJobStability};
 pub use nodes::{EvaluateNode, NodeTransition, NodeTransitions, PurgeNode, SetEligibility};
 pub use reap::Reap;
@@ -102,6 +104,12 @@ pub enum Command {
     ScaleJob(ScaleJob),
     /// Compare the digest of the state with the leader's.
     CheckDigest(CheckDigest),
+    /// Write a dynamic host volume.
+    PutHostVolume(Box<PutHostVolume>),
+    /// Remove a dynamic host volume, in steps.
+    DeleteHostVolume(DeleteHostVolume),
+    /// Forget a claim on a host volume.
+    DeleteVolumeClaim(DeleteVolumeClaim),
 }
 
 impl Command {
@@ -132,6 +140,9 @@ impl Command {
             Self::RevertJob(_) => "revert_job",
             Self::ScaleJob(_) => "scale_job",
             Self::CheckDigest(_) => "check_digest",
+            Self::PutHostVolume(_) => "put_host_volume",
+            Self::DeleteHostVolume(_) => "delete_host_volume",
+            Self::DeleteVolumeClaim(_) => "delete_volume_claim",
         }
     }
 }

@@ -19,9 +19,11 @@ use crate::state::State;
 
 mod changes;
 mod deployments;
+mod volumes;
 
 pub use changes::Changes;
 pub(crate) use deployments::{counts_as_healthy, push_deadline};
+pub(crate) use volumes::claim_key;
 
 /// How many versions of a job are kept beside those that allocations still run.
 const TRACKED_VERSIONS: usize = 6;
@@ -186,6 +188,7 @@ impl Tx<'_> {
             return;
         }
         self.digest.job(Record::Gone, key, &[]);
+        self.remove_claims(|claim| claim.job == *key);
         let versions: Vec<_> = self.versions_of(key).collect();
         for version in versions {
             self.state.versions.remove(&version);
@@ -425,11 +428,14 @@ impl Tx<'_> {
         let node = Arc::new(node);
         let had = old.as_ref().is_some_and(|old| old.is_ready() && old.computed_class == node.computed_class);
         let grew = old.as_ref().is_none_or(|old| !node.capacity().fits_in(old.capacity()));
-        if node.is_ready() && (!had || grew) {
+        let has_other_volumes =
+            old.as_ref().is_some_and(|old| old.described.host_volumes != node.described.host_volumes);
+        if node.is_ready() && (!had || grew || has_other_volumes) {
             self.changes.freed.insert(node.id, node.computed_class);
         }
         self.state.usage.put_node(&node);
         self.state.nodes.insert(node.id, Arc::clone(&node));
+        self.settle_volumes(&node.id, old.is_none());
         self.changes.nodes.insert(node.id);
         self.touch(Table::Nodes, None);
         self.changes.scopes.insert(Scope::Node(Table::Nodes, node.id));
@@ -444,6 +450,7 @@ impl Tx<'_> {
             meta.purged_epoch = meta.purged_epoch.max(node.session.epoch);
         }
         self.state.usage.remove_node(id);
+        self.settle_volumes(id, false);
         self.forget_node_allocs(id);
         self.changes.nodes.insert(*id);
         self.touch(Table::Nodes, None);

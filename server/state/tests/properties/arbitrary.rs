@@ -6,21 +6,22 @@ use std::sync::Arc;
 use orch_model::allocation::{AllocPort, AllocUpdate, StopReason};
 use orch_model::deployment::{DeploymentReason, DeploymentStatus, GroupRollout, Rollback};
 use orch_model::evaluation::{EvalOutcome, EvalStatus, Evaluation, Trigger};
-use orch_model::ids::{ClusterId, PlanId, RaftId};
+use orch_model::ids::{ClusterId, PlanId, RaftId, VolumeClaimId};
 use orch_model::job::JobType;
 use orch_model::operator::SchedulerConfig;
 use orch_model::plan::{DeploymentUpdate, FollowUp, InPlaceUpdate, Placement, Plan, Stop};
 use orch_model::units::Usage;
+use orch_model::volume::{AccessMode, VolumeCapability, VolumeState};
 use orch_model::{
-    AllocId, Deployment, DeploymentId, EvalId, Job, JobKey, JobVersionKey, MebiBytes, Mhz, Nanos, StateIndex,
-    Timestamp, testing,
+    AllocId, Deployment, DeploymentId, EvalId, HostVolume, HostVolumeId, Job, JobKey, JobVersionKey, MebiBytes, Mhz,
+    Nanos, StateIndex, Timestamp, testing,
 };
 use orch_state::Command;
 use orch_state::commands::*;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::steps::client_status;
+use crate::steps::{client_status, volume_name};
 use crate::world::node_id;
 
 fn small_uuid() -> impl Strategy<Value = Uuid> {
@@ -255,6 +256,37 @@ fn of_deployments_and_versions() -> impl Strategy<Value = Command> {
     prop_oneof![3 => change, 2 => health, 2 => again, 1 => stability, 1 => revert, 2 => scale, 1 => digest]
 }
 
+pub(crate) fn delete_step() -> impl Strategy<Value = DeleteStep> {
+    prop_oneof![
+        3 => any::<bool>().prop_map(|force| DeleteStep::Begin { force }),
+        2 => Just(DeleteStep::Finish),
+        1 => Just(DeleteStep::Abort),
+    ]
+}
+
+fn of_volumes() -> impl Strategy<Value = Command> {
+    let state = prop::sample::select(VolumeState::ALL.to_vec());
+    let access = prop::sample::select(AccessMode::ALL.to_vec());
+    let put = (0..6_u128, 0..6_u32, 0..3_u8, state, access, any::<bool>()).prop_map(
+        |(id, node, name, state, access, deleting)| {
+            let capability = VolumeCapability { access, ..VolumeCapability::default() };
+            let volume = HostVolume {
+                node_id: node_id(node),
+                state,
+                deleting,
+                capabilities: vec![capability],
+                ..testing::host_volume(id, &volume_name(name))
+            };
+            Command::PutHostVolume(Box::new(PutHostVolume { volume }))
+        },
+    );
+    let delete = (small_uuid(), delete_step())
+        .prop_map(|(id, step)| Command::DeleteHostVolume(DeleteHostVolume { id: HostVolumeId::from_uuid(id), step }));
+    let claim =
+        small_uuid().prop_map(|id| Command::DeleteVolumeClaim(DeleteVolumeClaim { id: VolumeClaimId::from_uuid(id) }));
+    prop_oneof![3 => put, 2 => delete, 1 => claim]
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let register = (job(), eval_id(), prop::option::of(any::<u16>()), prop::option::of(index())).prop_map(
         |(job, eval_id, eval_priority, enforce_index)| {
@@ -308,6 +340,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         1 => config,
         1 => form,
         6 => of_deployments_and_versions(),
+        3 => of_volumes(),
         1 => any::<u16>().prop_map(|version| Command::RaiseVersion(RaiseVersion { version })),
     ]
 }

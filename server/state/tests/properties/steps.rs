@@ -1,11 +1,12 @@
 //! What may happen next, drawn.
 
 use orch_model::allocation::ClientStatus;
-use orch_model::job::{NetworkResource, Port, ReschedulePolicy, UpdateStrategy};
+use orch_model::job::{NetworkResource, Port, ReschedulePolicy, UpdateStrategy, VolumeRequest};
 use orch_model::node::{Eligibility, NodeStatus};
+use orch_model::volume::AccessMode;
 use orch_model::{Job, Nanos, testing};
 use orch_state::Command;
-use orch_state::commands::DeploymentChange;
+use orch_state::commands::{DeleteStep, DeploymentChange};
 use proptest::prelude::*;
 
 use crate::arbitrary;
@@ -77,6 +78,21 @@ pub(crate) enum Step {
     Repeat {
         at: usize,
     },
+    /// A host volume is asked for, and made by its node when it is asked for again.
+    Volume {
+        node: u32,
+        name: u8,
+        single_writer: bool,
+    },
+    /// A host volume is to be removed.
+    DeleteVolume {
+        at: usize,
+        step: DeleteStep,
+    },
+    /// A claim is given up.
+    DeleteClaim {
+        at: usize,
+    },
     /// Someone asks for everything to be forgotten.
     Reap,
     /// Something that nobody should send.
@@ -95,6 +111,23 @@ pub(crate) struct Spec {
     all_at_once: bool,
     env: u8,
     second_group: bool,
+    /// The name of a host volume, and how it is asked for.
+    volume: Option<(u8, VolumeUse)>,
+}
+
+/// How a group asks for a host volume.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum VolumeUse {
+    Read,
+    Write,
+    WriteAlone,
+    Sticky,
+    PerAlloc,
+}
+
+/// The name of a host volume.
+pub(crate) fn volume_name(number: u8) -> String {
+    ["data", "data[0]", "srv"][usize::from(number % 3)].to_owned()
 }
 
 impl Spec {
@@ -126,6 +159,26 @@ impl Spec {
             let port = Port { label: "http".into(), value: 8080, host_network: "default".into(), ..Port::default() };
             group.networks.push(NetworkResource { reserved_ports: vec![port], ..NetworkResource::default() });
         }
+        if let Some((name, kind)) = self.volume {
+            let name = volume_name(name);
+            let access = match kind {
+                VolumeUse::Read => AccessMode::SingleNodeReaderOnly,
+                VolumeUse::Write | VolumeUse::Sticky => AccessMode::SingleNodeWriter,
+                VolumeUse::WriteAlone | VolumeUse::PerAlloc => AccessMode::SingleNodeSingleWriter,
+            };
+            let request = VolumeRequest {
+                name: "v".into(),
+                r#type: "host".into(),
+                source: name,
+                read_only: access.is_read_only(),
+                sticky: matches!(kind, VolumeUse::Sticky),
+                per_alloc: matches!(kind, VolumeUse::PerAlloc),
+                access_mode: access.as_str().into(),
+                attachment_mode: "file-system".into(),
+                ..VolumeRequest::default()
+            };
+            group.volumes.insert("v".into(), request);
+        }
         if self.second_group {
             let mut second = job.task_groups[0].clone();
             second.name = "other".into();
@@ -137,9 +190,18 @@ impl Spec {
 
 fn spec() -> impl Strategy<Value = Spec> {
     let flags = prop::array::uniform5(prop::bool::weighted(0.3));
-    (0..3_u8, 0..5_i64, 1..8_i64, 0..3_u8, flags).prop_map(|(number, count, cpu, env, flags)| {
+    let kind = prop_oneof![
+        Just(VolumeUse::Read),
+        Just(VolumeUse::Write),
+        Just(VolumeUse::WriteAlone),
+        Just(VolumeUse::Sticky),
+        Just(VolumeUse::PerAlloc),
+    ];
+    let volume = prop::option::weighted(0.4, (0..3_u8, kind));
+    (0..3_u8, 0..5_i64, 1..8_i64, 0..3_u8, flags, volume).prop_map(|(number, count, cpu, env, flags, volume)| {
         let [other_namespace, batch, static_port, all_at_once, second_group] = flags;
-        Spec { number, other_namespace, batch, count, cpu: cpu * 250, static_port, all_at_once, env, second_group }
+        let cpu = cpu * 250;
+        Spec { number, other_namespace, batch, count, cpu, static_port, all_at_once, env, second_group, volume }
     })
 }
 
@@ -177,6 +239,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => (at(), 1..4_usize, prop::bool::weighted(0.3)).prop_map(|(at, count, keep)| Step::Deliver { at, count, keep }),
         1 => at().prop_map(|at| Step::Repeat { at }),
         1 => Just(Step::Reap),
+        6 => (1..4_u32, 0..3_u8, any::<bool>())
+            .prop_map(|(node, name, single_writer)| Step::Volume { node, name, single_writer }),
+        2 => (at(), arbitrary::delete_step()).prop_map(|(at, step)| Step::DeleteVolume { at, step }),
+        1 => at().prop_map(|at| Step::DeleteClaim { at }),
         4 => arbitrary::command().prop_map(|command| Step::Arbitrary(Box::new(command))),
     ]
 }

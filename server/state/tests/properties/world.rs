@@ -7,15 +7,19 @@ use orch_model::allocation::{AllocUpdate, TaskState};
 use orch_model::evaluation::{Evaluation, Trigger};
 use orch_model::ids::{PlanId, RaftId};
 use orch_model::job::JobType;
+use orch_model::node::NodeVolume;
 use orch_model::plan::{Plan, PlanResult};
 use orch_model::seed::Seed;
-use orch_model::{AllocId, EvalId, JobKey, MebiBytes, Mhz, NodeId, StateIndex, Timestamp, testing};
+use orch_model::volume::{AccessMode, VolumeCapability, VolumeState};
+use orch_model::{
+    AllocId, EvalId, HostVolume, HostVolumeId, JobKey, MebiBytes, Mhz, NodeId, StateIndex, Timestamp, testing,
+};
 use orch_scheduler::{Decision, Memo, Overlay, Request, schedule};
 use orch_state::commands::*;
 use orch_state::{Applied, Command, Entry, RULES, Reply, Scope, State, Table, apply, invariants};
 use uuid::Uuid;
 
-use crate::steps::Step;
+use crate::steps::{Step, volume_name};
 
 /// How many earlier states plans are made from.
 const REMEMBERED: usize = 8;
@@ -86,6 +90,9 @@ impl World {
     /// Whatever a query could wait for now.
     pub(crate) fn scopes(&self) -> Vec<Scope> {
         let mut scopes: Vec<_> = Table::ALL.into_iter().map(Scope::Table).collect();
+        for table in [Table::HostVolumes, Table::VolumeClaims] {
+            scopes.extend(["default", "other"].map(|namespace| Scope::Namespace(table, namespace.into())));
+        }
         for table in [Table::Jobs, Table::Evals, Table::Allocs, Table::Deployments] {
             scopes.extend(["default", "other"].map(|namespace| Scope::Namespace(table, namespace.into())));
             scopes.extend(self.state.jobs().map(|row| Scope::Job(table, row.job.key())));
@@ -95,6 +102,7 @@ impl World {
         }
         scopes.extend(self.state.evals().map(|eval| Scope::Eval(eval.id)));
         scopes.extend(self.state.allocs().map(|alloc| Scope::Alloc(alloc.id)));
+        scopes.extend(self.state.host_volumes().map(|volume| Scope::HostVolume(volume.id)));
         scopes.extend(self.state.deployments().map(|deployment| Scope::Deployment(deployment.id)));
         scopes
     }
@@ -221,6 +229,11 @@ impl World {
                 let trigger = Trigger::DeploymentWatcher;
                 Some(Command::RescheduleAllocs(RescheduleAllocs { allocs, evals_seed, trigger }))
             }
+            Step::Volume { node, name, single_writer } => Some(self.volume(*node, *name, *single_writer)),
+            Step::DeleteVolume { at, step } => pick(self.state.host_volumes().map(|volume| volume.id).collect(), *at)
+                .map(|id| Command::DeleteHostVolume(DeleteHostVolume { id, step: *step })),
+            Step::DeleteClaim { at } => pick(self.state.volume_claims().map(|claim| claim.id).collect(), *at)
+                .map(|id| Command::DeleteVolumeClaim(DeleteVolumeClaim { id })),
             Step::Reap => Some(self.reap()),
             Step::Arbitrary(command) => Some(self.aimed((**command).clone())),
         };
@@ -233,9 +246,40 @@ impl World {
     }
 
     fn register_node(&mut self, number: u32) -> Command {
-        let description = Arc::new(testing::node(number).size(1500 + 500 * number + self.grown, 8192).description());
+        let builder = testing::node(number).size(1500 + 500 * number + self.grown, 8192);
+        let builder = if number == 2 { builder.host_volume("srv", true) } else { builder };
+        let mut description = builder.description();
+        if !self.grown.is_multiple_of(3) {
+            for volume in self.state.host_volumes_of_node(&node_id(number)) {
+                let listed = NodeVolume { path: volume.host_path.clone(), read_only: false, id: Some(volume.id) };
+                description.host_volumes.entry(volume.name.clone()).or_insert(listed);
+            }
+        }
+        let description = Arc::new(description);
         let seed = self.seed();
         Command::RegisterNode(RegisterNode { node_id: node_id(number), description, server: RaftId(1), seed })
+    }
+
+    /// A volume of a node: asked for, or made, if it was asked for before.
+    fn volume(&mut self, node: u32, name: u8, single_writer: bool) -> Command {
+        let name = volume_name(name);
+        let known = self.state.host_volumes_of_node(&node_id(node)).find(|volume| volume.name == name).cloned();
+        let volume = match known {
+            Some(known) => HostVolume { state: VolumeState::Ready, ..(*known).clone() },
+            None => {
+                let access =
+                    if single_writer { AccessMode::SingleNodeSingleWriter } else { AccessMode::SingleNodeWriter };
+                let reading = VolumeCapability { access: AccessMode::SingleNodeReaderOnly, ..Default::default() };
+                HostVolume {
+                    id: HostVolumeId::from_uuid(self.uuid()),
+                    node_id: node_id(node),
+                    state: VolumeState::Pending,
+                    capabilities: vec![VolumeCapability { access, ..Default::default() }, reading],
+                    ..testing::host_volume(0, &name)
+                }
+            }
+        };
+        Command::PutHostVolume(Box::new(PutHostVolume { volume }))
     }
 
     fn silence(&mut self, at: usize, status: orch_model::node::NodeStatus, old: bool) -> Option<Command> {
@@ -378,6 +422,7 @@ fn exists(state: &State, scope: &Scope) -> bool {
         Scope::Node(_, id) => state.node(id).is_some(),
         Scope::Eval(id) => state.eval(id).is_some(),
         Scope::Alloc(id) => state.alloc(id).is_some(),
+        Scope::HostVolume(id) => state.host_volume(id).is_some(),
         Scope::Deployment(id) => state.deployment(id).is_some(),
     }
 }

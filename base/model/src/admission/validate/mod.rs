@@ -1,6 +1,7 @@
 //! Checking every rule of the job specification; all errors are collected.
 
 mod group;
+mod host_volume;
 mod job;
 mod network;
 mod placement;
@@ -11,6 +12,8 @@ mod task;
 mod task_files;
 mod text;
 mod volume;
+
+pub use host_volume::validate_host_volume;
 
 use super::{AdmissionContext, FieldError, FieldPath, Report, Step, gates};
 use crate::job::{Job, JobType};

@@ -7,7 +7,7 @@ use crate::job::{Secret, Task, TaskGroup, TaskScheduleCron, Vault, WorkloadIdent
 
 pub(super) fn check(checks: &mut Checks<'_>, group: &TaskGroup, task: &Task) {
     name(checks, &task.name);
-    driver(checks, &task.driver);
+    driver(checks, task);
     checks.refuse_if(task.kill_timeout.0 < 0, "kill_timeout", "must not be negative");
     checks.refuse_if(task.shutdown_delay.0 < 0, "shutdown_delay", "must not be negative");
     placement::constraints(checks, &task.constraints, placement::Level::Task);
@@ -44,14 +44,23 @@ fn name(checks: &mut Checks<'_>, name: &str) {
     checks.refuse_if(name.contains(['/', '\\', '\0']), "name", "a task's name must not contain slashes or NUL");
 }
 
-fn driver(checks: &mut Checks<'_>, driver: &str) {
+fn driver(checks: &mut Checks<'_>, task: &Task) {
+    let driver = task.driver.as_str();
     if driver.is_empty() {
-        checks.refuse("driver", "a task needs a driver");
-    } else if !checks.ctx.drivers.contains(&driver) {
-        checks.refuse(
-            "driver",
-            format!("there is no driver {driver:?}: it is not one of {}", checks.ctx.drivers.join(", ")),
-        );
+        return checks.refuse("driver", "a task needs a driver");
+    }
+    if !checks.ctx.drivers.contains(&driver) {
+        let known = checks.ctx.drivers.join(", ");
+        return checks.refuse("driver", format!("there is no driver {driver:?}: it is not one of {known}"));
+    }
+    let Some((_, known)) = checks.ctx.driver_options.iter().find(|(name, _)| *name == driver) else { return };
+    for key in task.config.keys().filter(|key| !known.contains(&key.as_str())) {
+        let nearest = known.iter().map(|candidate| (strsim::osa_distance(key, candidate), *candidate)).min();
+        let advice = match nearest {
+            Some((distance, candidate)) if distance <= 1 + key.len() / 3 => format!("did you mean `{candidate}`?"),
+            Some(_) | None => format!("it has {}", known.join(", ")),
+        };
+        checks.refuse("config", format!("the driver {driver} has no option `{key}`: {advice}"));
     }
 }
 

@@ -29,6 +29,7 @@ fn one(checks: &mut Checks<'_>, group: &TaskGroup, volume: &VolumeRequest) {
             checks.refuse_if(volume.mount_options.is_some(), "mount_options", "only CSI volumes have them");
         }
         "csi" => {
+            checks.refuse_if(volume.sticky, "sticky", "only host volumes have it");
             checks.choice("access_mode", &volume.access_mode, &CSI_ACCESS);
             checks.choice("attachment_mode", &volume.attachment_mode, &ATTACHMENT);
             let raw = volume.attachment_mode == "block-device";

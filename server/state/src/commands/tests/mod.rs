@@ -26,6 +26,7 @@ mod nodes;
 mod plans;
 mod reap;
 mod versions;
+mod volumes;
 mod whole;
 
 /// A state, and the log that makes it.
