@@ -21,8 +21,16 @@ fn files(directory: &Path) -> BTreeSet<String> {
 
 #[test]
 fn no_example_is_left_out_of_these_tests() {
-    let known =
-        ["batch.hcl", "mixed.hcl", "orch.service", "redis.hcl", "rolling.hcl", "variables.hcl", "variables.vars.hcl", "web.hcl"];
+    let known = [
+        "batch.hcl",
+        "mixed.hcl",
+        "orch.service",
+        "redis.hcl",
+        "rolling.hcl",
+        "variables.hcl",
+        "variables.vars.hcl",
+        "web.hcl",
+    ];
     assert_eq!(files(&directory()), known.map(str::to_owned).into());
     assert_eq!(files(&directory().join("agent")), ["client.hcl", "dev.json", "server.hcl"].map(str::to_owned).into());
 }

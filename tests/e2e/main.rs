@@ -17,6 +17,7 @@ mod node_loss;
 mod placement;
 mod tasks;
 mod updates;
+mod world;
 
 use std::time::Duration;
 

@@ -23,7 +23,8 @@ fn a_container_two_binaries_and_a_component_run_as_one_job_through_restarts_and_
     engine.docker(&["tag", IMAGE, "busybox:1.36"]);
     let cluster = Cluster::empty();
     let mut agent = cluster.agent("both", address::claim(), Role::Both, "");
-    agent.configure(&format!("plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n  }}\n}}\n", engine.endpoint()));
+    agent
+        .configure(&format!("plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n  }}\n}}\n", engine.endpoint()));
     agent.start();
     let api = agent.api().patient(SOON);
     api.wait_nodes(1, SOON);
@@ -40,7 +41,8 @@ fn a_container_two_binaries_and_a_component_run_as_one_job_through_restarts_and_
         ("cache", "ls /; exit 3", "alloc\n"),
         ("page", "echo $NOMAD_TASK_NAME; exit 3", "page\n"),
     ] {
-        let run = agent.cli().run(["alloc", "exec", "-i=false", "-t=false", "-task", task, &first.id, "sh", "-c", command]);
+        let run =
+            agent.cli().run(["alloc", "exec", "-i=false", "-t=false", "-task", task, &first.id, "sh", "-c", command]);
         assert_eq!(run.status, Some(3), "{task}: {run:?}");
         assert!(run.stdout.contains(expected), "{task}: {run:?}");
     }

@@ -49,12 +49,17 @@ impl Cli {
         Self { address: address.to_owned() }
     }
 
+    /// The command `orch` with `args`, not run yet.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(binary());
+        command.args(args).env("ORCH_ADDR", &self.address).env("ORCH_CLI_NO_COLOR", "1");
+        command
+    }
+
     /// Runs `orch` with `args`.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
-        let mut command = Command::new(binary());
-        command.args(args).env("ORCH_ADDR", &self.address).env("ORCH_CLI_NO_COLOR", "1");
-        output(&mut command)
+        output(&mut self.command(args))
     }
 
     /// Runs `orch` with `args` and returns its standard output; anything but success fails the test.

@@ -330,8 +330,13 @@ impl AllocRunner {
             && health.step(now, self.machine.tasks().iter().filter_map(Sign::of))
         {
             self.context.state.put_health(self.alloc.id, &health.record());
-            let complaint = |(place, member): (usize, &Member)| Some((place, health.complaint(Sign::of(member)?)?));
-            let complaints: Vec<_> = self.machine.tasks().iter().enumerate().filter_map(complaint).collect();
+            let signs = self.machine.tasks().iter().map(Sign::of);
+            // The failure of one was the reason: nobody else was late.
+            let has_failed = signs.clone().any(|sign| sign == Some(Sign::Broken));
+            let guilty = signs.enumerate().filter_map(|(place, sign)| Some((place, sign?)));
+            let guilty = guilty.filter(|(_, sign)| !has_failed || *sign == Sign::Broken);
+            let complaints: Vec<_> =
+                guilty.filter_map(|(place, sign)| Some((place, health.complaint(sign)?))).collect();
             for (place, text) in complaints {
                 self.machine.step(now, AllocEvent::Task(place, Event::Note(EventKind::AllocUnhealthy(text.into()))));
                 self.save(place);

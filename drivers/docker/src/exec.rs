@@ -26,6 +26,8 @@ use crate::engine;
 const BUFFER: usize = 64 * 1024;
 /// How often the engine is asked whether a command has ended whose output is still open.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How often a command is looked for that is to be killed; one on an engine elsewhere is never found.
+const KILL_ATTEMPTS: u32 = 50;
 const SIGKILL: i32 = 9;
 
 /// Runs a command in `container`, as its user.
@@ -168,14 +170,20 @@ impl Drop for Control {
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (docker, id, container) = (self.docker.clone(), self.id.clone(), self.container.clone());
-        // It owns all it needs and ends by itself: two requests with the engine's deadline.
+        // It owns all it needs and ends by itself.
         drop(runtime.spawn(async move {
-            let Ok(found) = docker.inspect_exec(&id).await else { return };
-            let Some(pid) = found.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|_| found.running == Some(true))
-            else {
-                return;
-            };
-            let _panicked = spawn_blocking(move || kill_session(&container, pid)).await;
+            for _ in 0..KILL_ATTEMPTS {
+                let Ok(found) = docker.inspect_exec(&id).await else { return };
+                if found.running != Some(true) {
+                    return;
+                }
+                // A command may be at work before the engine has noted its number.
+                if let Some(pid) = found.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0) {
+                    let container = container.clone();
+                    let _panicked = spawn_blocking(move || kill_session(&container, pid)).await;
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
         }));
     }
 }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use orch_hcl::{Diagnostics, Labels, Scope, UnknownRoots};
 use orch_jobspec::{FileAccess, ParseOptions, Source, Variables, check};
 use orch_model::Job;
-
-use super::context;
+use orch_model::admission::AdmissionContext;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -19,7 +18,8 @@ fn source(name: &str) -> Source {
 fn accepted(name: &str, files: Vec<Source>) -> (Job, Diagnostics) {
     let variables = Variables { files, ..Variables::default() };
     let options = ParseOptions { variables, file_access: FileAccess::Base(folder()) };
-    let checked = check(source(name), &options, &context());
+    let drivers = AdmissionContext::new(&["docker", "exec", "raw_exec", "wasm"]);
+    let checked = check(source(name), &options, &drivers);
     assert!(!checked.diagnostics.has_errors(), "{}", checked.diagnostics);
     (checked.parsed.unwrap().job, checked.diagnostics)
 }

@@ -38,8 +38,8 @@ pub use agent::{Admission, Agent, AgentInfo, ParseJob};
 pub use control::{Consistency, ControlPlane, Scope, Table, View};
 pub use error::{Error, Kind};
 pub use local::LocalNode;
-pub use routes::forward::FORWARDED;
 pub use router::router;
+pub use routes::forward::FORWARDED;
 
 /// A request as handles pass it on; its body streams.
 pub type Request = http::Request<Body>;

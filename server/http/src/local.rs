@@ -1,15 +1,15 @@
 //! The client part of an agent, as the router needs it: files, logs and tasks of this machine, and a way to the servers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
-use orch_api::{AllocResourceUsage, FileInfo, HostStats, NodeMetadata, PartHealth, StreamFrame};
 pub use orch_api::volume::{HostVolumeInfo, HostVolumeRequest};
+use orch_api::{AllocResourceUsage, FileInfo, HostStats, NodeMetadata, PartHealth, StreamFrame};
 use orch_model::{AllocId, HostVolumeId, NodeId};
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -10,8 +10,8 @@ use orch_api::{
 };
 use orch_http::control::{
     ChangeDeployment, DeleteHostVolume, DeploymentAction, DeploymentWritten, DeregisterJob, DryRun, HostVolumeWritten,
-    Joined, LeadershipTarget, NodeWritten, Preserve, PutHostVolume, RegisterJob, RevertJob, ScaleJob, SchedulerConfigWritten, SetAllocHealth, SetJobStability,
-    StopAlloc, Written,
+    Joined, LeadershipTarget, NodeWritten, Preserve, PutHostVolume, RegisterJob, RevertJob, ScaleJob,
+    SchedulerConfigWritten, SetAllocHealth, SetJobStability, StopAlloc, Written,
 };
 use orch_http::{Consistency, ControlPlane, Kind, Request, Response, View};
 use orch_model::allocation::ClientStatus;

@@ -1,11 +1,11 @@
 //! Consensus by openraft; nothing outside this module names it.
 
 mod applier;
-mod paced;
 mod barrier;
 mod log_store;
 mod network;
 mod node;
+mod paced;
 mod recent;
 mod snapshots;
 mod state_machine;

@@ -23,7 +23,8 @@ pub(crate) fn all(call: &Call, started: Instant) -> Result<Response, Error> {
     match (call.params.get("format"), &call.agent.metrics) {
         ("prometheus", Some(handle)) => {
             let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            let mut response = ([(header::CONTENT_TYPE, content_type)], Body::from(rendered(call, handle))).into_response();
+            let mut response =
+                ([(header::CONTENT_TYPE, content_type)], Body::from(rendered(call, handle))).into_response();
             response.extensions_mut().insert(Whole);
             Ok(response)
         }
