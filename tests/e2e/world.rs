@@ -101,6 +101,13 @@ fn volumes_keep_their_data_and_tasks_are_reached_through_every_agent() {
     let cli = cluster.cli();
 
     let spec = cluster.dir().join("volume.hcl");
+    // One of the servers holds the node's session: the others have to find the way.
+    for server in &cluster.servers {
+        fs::write(&spec, VOLUME.replace("ledger", "spare")).unwrap();
+        server.cli().ok(["volume".as_ref(), "create".as_ref(), spec.as_os_str()]);
+        let spare = server.api().get("/v1/volumes?type=host").unwrap();
+        server.cli().ok(["volume", "delete", spare[0]["ID"].as_str().unwrap()]);
+    }
     fs::write(&spec, VOLUME).unwrap();
     cli.ok(["volume".as_ref(), "create".as_ref(), spec.as_os_str()]);
     let volumes = wait_for("the volume is ready", SOON, || {

@@ -116,7 +116,7 @@ impl Plane {
     async fn ask_node(&self, node: NodeId, method: Method, volume: &HostVolume, body: Body) -> Answer<Bytes> {
         let request = http::Request::builder()
             .method(method)
-            .uri(format!("/v1/client/host-volume/{}", volume.id))
+            .uri(format!("/v1/client/host-volume/{}?node_id={node}", volume.id))
             .header(http::header::HOST, "node")
             .header(FORWARDED, HeaderValue::from_static("1"))
             .body(body)

@@ -24,7 +24,8 @@ pub(crate) enum Place {
 
 /// Finds out who answers for an allocation, and asks it if it is not this agent.
 pub(crate) async fn for_alloc(call: Call, alloc: AllocId) -> Result<Place, Error> {
-    if let Some(local) = call.agent.local.clone().filter(|local| call.was_forwarded() || local.has_alloc(alloc)) {
+    let is_last = call.was_forwarded() && call.agent.control.is_none();
+    if let Some(local) = call.agent.local.clone().filter(|local| is_last || local.has_alloc(alloc)) {
         return Ok(Place::Here(local, call));
     }
     let Some(control) = call.agent.control.clone() else { return tunnel(call).await.map(Place::Elsewhere) };
@@ -47,7 +48,8 @@ pub(crate) async fn for_node(call: Call) -> Result<Place, Error> {
         "" => None,
         id => Some(ids::parse::<NodeId>(id, "node not found")?),
     };
-    let mine = |local: &Arc<dyn LocalNode>| call.was_forwarded() || named.is_none_or(|id| id == local.node_id());
+    // Also of a request that a server passed on: this agent may be a server with a node of its own.
+    let mine = |local: &Arc<dyn LocalNode>| named.is_none_or(|id| id == local.node_id());
     if let Some(local) = call.agent.local.clone().filter(mine) {
         return Ok(Place::Here(local, call));
     }

@@ -14,6 +14,7 @@ use orch_model::volume::{VolumeCapability, VolumeClaim, VolumeState};
 use orch_model::{HostVolume, HostVolumeId, Namespace, NodeId, StateIndex, Timestamp};
 
 use super::allocations::node_name;
+use super::forward::{self, Place};
 use crate::Response;
 use crate::call::{Call, Verb};
 use crate::control::{Consistency, DeleteHostVolume, PutHostVolume, Scope, Table, View};
@@ -243,9 +244,16 @@ pub(crate) async fn delete_claim(call: Call, id: &str) -> Result<Response, Error
     call.written(&(), index)
 }
 
-/// `/v1/client/host-volume/:id`: what a server asks of the agent of a node, and nobody else may.
-pub(crate) async fn on_node(mut call: Call, id: &str) -> Result<Response, Error> {
-    let local = call.agent.local.clone().filter(|_| call.was_forwarded()).ok_or_else(Error::unknown_path)?;
+/// `/v1/client/host-volume/:id?node_id=`: what a server asks of the agent of a node, and nobody else may. Another server may have the way
+/// to the node.
+pub(crate) async fn on_node(call: Call, id: &str) -> Result<Response, Error> {
+    if !call.was_forwarded() || call.params.get("node_id").is_empty() {
+        return Err(Error::unknown_path());
+    }
+    let (local, mut call) = match forward::for_node(call).await? {
+        Place::Here(local, call) => (local, call),
+        Place::Elsewhere(answer) => return Ok(answer),
+    };
     let id: HostVolumeId = ids::parse(id, "host volume not found")?;
     match call.verb {
         Verb::Put => {
